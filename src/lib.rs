@@ -1,0 +1,32 @@
+//! API keys for any Tower stack.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod edge;
+mod state;
+mod usecase;
+mod value;
+
+pub use state::store::{MemoryStore, SharedStore};
+pub use usecase::{
+    authenticated::AuthenticatedKey,
+    authenticator::{Authenticator, Guard, Subject},
+    config::{AuthenticatorBuilder, ConfigError},
+    manager::KeyManager,
+    rejection::{Rejection, RejectionKind},
+};
+pub use value::{
+    clock::Clock,
+    digest::{DigestAlgorithm, DigestError, TokenDigest},
+    key::{ApiKey, KeyId, Record, Status},
+    owner::{AccountId, Owner, OwnerId},
+    token::{Token, TokenError, TokenFormat, TokenKey},
+};
+
+/// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,
+/// [`KeyRepository`](store::KeyRepository) to manage as well.
+pub mod store {
+    pub use crate::state::store::{
+        Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
+        OwnerJudge, StoreError,
+    };
+}

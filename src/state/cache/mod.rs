@@ -1,0 +1,1 @@
+//! What is remembered of the store, and how a revocation outdates it.

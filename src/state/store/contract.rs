@@ -1,0 +1,245 @@
+//! What a store promises: reads for authentication, changes for management.
+
+use chrono::{DateTime, Utc};
+
+use super::error::StoreError;
+use crate::value::{
+    digest::{DigestAlgorithm, TokenDigest},
+    key::{ApiKey, KeyId, Record},
+    owner::{Owner, OwnerId},
+};
+
+/// Where keys are looked up: all that authentication needs.
+///
+/// Implementors write plain `async fn`. There are no defaults: every method is one the crate calls.
+///
+/// # Rules
+/// 1. A read sees every change that was committed before the read began. A replica that lags breaks
+///    the revocation bound by its lag.
+/// 2. A read answers with the owner's row as it stands now, joined in: one round trip.
+/// 3. Absence is `Ok(None)`; trouble is an error. A store never answers "absent" because it could
+///    not look: the crate turns absence into 401 and trouble into 503.
+/// 4. Digests are compared byte for byte, whatever a database's collation says.
+/// 5. Every future may be dropped at any await point. A dropped read has no effect; a dropped
+///    [`record_uses`](Self::record_uses) happened for all, some or none of its rows.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no key store",
+    note = "implement `tower_token_auth::store::KeyStore` for it"
+)]
+pub trait KeyStore: Send + Sync + 'static {
+    /// The hash function by which this store knows its tokens; the same at every call.
+    fn digest_algorithm(&self) -> DigestAlgorithm;
+
+    /// Finds the record of one digest, in one query on the digest's primary key.
+    ///
+    /// # Errors
+    /// [`StoreError::unavailable`] when the store could not look; any other error is treated alike.
+    fn find(
+        &self,
+        digest: TokenDigest,
+    ) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Finds the records of many digests in one query: unordered, absent ones left out, each found
+    /// one once however often it was asked for. No digests: an empty answer.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find), for all of them together.
+    fn find_many(
+        &self,
+        digests: &[TokenDigest],
+    ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+
+    /// Writes when keys were last used: `last_used_at` alone, and only forward. A row is written if
+    /// its stored time is absent or earlier than the use's `if_before`; every other row, and a key
+    /// that is gone, is passed over in silence. Returns how many rows were written. No trigger,
+    /// feed or `updated_at` may notice.
+    ///
+    /// # Errors
+    /// [`StoreError::unsupported`] when this store keeps no last use or may not write: the recorder
+    /// then stops asking. Any other error is tried again.
+    fn record_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// Where keys are managed.
+///
+/// # Rules
+/// 1. Each change is one transaction: it happened whole, or it did not.
+/// 2. `Ok` means committed and durable: it survives the machine's power being cut.
+/// 3. An error is *definite* (nothing changed) only if it is `duplicate`, `not_found`,
+///    `unsupported` or `not_applied`. Every other error of a change counts as an unknown outcome.
+/// 4. The closures that judge and edit run inside the transaction, on the rows as they stand there.
+///    They are quick and may be called again when a transaction is retried; the last call counts.
+///    `false` means: change nothing, and answer [`StoreError::not_applied`].
+/// 5. A dropped future leaves the change either committed or rolled back, never half done.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is a key store without management",
+    note = "implement `tower_token_auth::store::KeyRepository` for it, or build the \
+            authenticator with `Authenticator::read_only(store)`"
+)]
+pub trait KeyRepository: KeyStore {
+    /// What this store's schema can express.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Adds a key. The owner's row is made from `owner` if there is none; one that is there stays
+    /// as it is. `judge` sees the stored row and decides. Returns the record as stored.
+    ///
+    /// # Errors
+    /// [`StoreError::duplicate`] when the key id or the digest is taken: nothing is overwritten.
+    /// [`StoreError::not_applied`] when `judge` says no; the owner's row is then not made either.
+    fn insert(
+        &self,
+        key: ApiKey,
+        owner: Owner,
+        judge: OwnerJudge<'_>,
+    ) -> impl Future<Output = Result<Record, StoreError>> + Send;
+
+    /// Finds a key by its id.
+    ///
+    /// # Errors
+    /// When the store could not look.
+    fn get(&self, id: KeyId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Changes a key: reads it and its owner, lets `edit` change the key, and writes it back. `edit`
+    /// sets `updated_at` itself and leaves id, digest, owner and `last_used_at` alone; a store
+    /// ignores changes to those. Returns the record as it now stands.
+    ///
+    /// # Errors
+    /// [`StoreError::not_found`] when there is no such key; [`StoreError::not_applied`] when `edit`
+    /// says no.
+    fn update(
+        &self,
+        id: KeyId,
+        edit: KeyEdit<'_>,
+    ) -> impl Future<Output = Result<Record, StoreError>> + Send;
+
+    /// Deletes a key and returns it as it was.
+    ///
+    /// # Errors
+    /// [`StoreError::not_found`] when there is no such key.
+    fn delete(&self, id: KeyId) -> impl Future<Output = Result<Record, StoreError>> + Send;
+
+    /// Lists keys, oldest first, ties by id: a page at a time, so that a page is stable while keys
+    /// are added or removed around it.
+    ///
+    /// # Errors
+    /// When the store could not look.
+    fn list(&self, query: KeyQuery)
+    -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+
+    /// Finds an owner.
+    ///
+    /// # Errors
+    /// When the store could not look.
+    fn owner(&self, id: &OwnerId)
+    -> impl Future<Output = Result<Option<Owner>, StoreError>> + Send;
+
+    /// Adds an owner.
+    ///
+    /// # Errors
+    /// [`StoreError::duplicate`] when the id is taken: the stored row stays as it is.
+    fn insert_owner(&self, owner: Owner) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Changes an owner: reads the row, lets `edit` answer with what it is to become, and writes
+    /// that, memberships included. The id is never changed. Returns the owner as it now stands.
+    ///
+    /// # Errors
+    /// [`StoreError::not_found`] when there is no such owner; [`StoreError::not_applied`] when
+    /// `edit` says no.
+    fn update_owner(
+        &self,
+        id: &OwnerId,
+        edit: OwnerEdit<'_>,
+    ) -> impl Future<Output = Result<Owner, StoreError>> + Send;
+}
+
+/// Decides, on the stored owner, whether a key may be added.
+pub type OwnerJudge<'a> = &'a mut (dyn FnMut(&Owner) -> bool + Send);
+/// Changes a key, seeing its owner; `None` changes nothing.
+pub type KeyEdit<'a> = &'a mut (dyn FnMut(&Record) -> Option<ApiKey> + Send);
+/// Changes an owner; `None` changes nothing.
+pub type OwnerEdit<'a> = &'a mut (dyn FnMut(&Owner) -> Option<Owner> + Send);
+
+/// One use of a key, to be written by [`KeyStore::record_uses`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Which key.
+    pub key: KeyId,
+    /// Its digest, for stores that know their rows by it.
+    pub digest: TokenDigest,
+    /// When it was used.
+    pub at: DateTime<Utc>,
+    /// Written only if the stored time is absent or earlier than this; at most `at`.
+    pub if_before: DateTime<Utc>,
+}
+
+/// What a store's schema can express. What it can't, the manager answers with
+/// `not supported by this schema`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Keys have an active flag.
+    pub activation: bool,
+    /// Names, descriptions, tags and the like are kept, and can be changed.
+    pub metadata: bool,
+    /// `last_used_at` is kept.
+    pub last_use: bool,
+    /// Owners are kept here and can be changed here.
+    pub owners: bool,
+}
+
+impl Capabilities {
+    /// Everything: what our own schemas express.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { activation: true, metadata: true, last_use: true, owners: true }
+    }
+
+    /// Nothing but adding, finding, listing and deleting keys. Set the fields that hold beside that.
+    #[must_use]
+    pub fn minimal() -> Self {
+        Self { activation: false, metadata: false, last_use: false, owners: false }
+    }
+}
+
+/// Which keys [`KeyRepository::list`] is to answer with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyQuery {
+    /// Only keys that come after this place.
+    pub after: Option<Cursor>,
+    /// At most so many; at least 1.
+    pub limit: u32,
+}
+
+impl KeyQuery {
+    /// The first `limit` keys.
+    #[must_use]
+    pub fn first(limit: u32) -> Self {
+        Self { after: None, limit: limit.max(1) }
+    }
+
+    /// Goes on behind `cursor`.
+    #[must_use]
+    pub fn after(mut self, cursor: Option<Cursor>) -> Self {
+        self.after = cursor;
+        self
+    }
+}
+
+/// A place in a listing: behind the key that was made then and has this id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Cursor {
+    /// When that key was made.
+    pub created_at: DateTime<Utc>,
+    /// Its id.
+    pub id: KeyId,
+}
+
+impl Cursor {
+    /// The place behind `key`.
+    #[must_use]
+    pub fn behind(key: &ApiKey) -> Self {
+        Self { created_at: key.created_at(), id: key.id() }
+    }
+}

@@ -1,0 +1,25 @@
+//! Where records live: the contract for stores, and the stores that come with the crate.
+//!
+//! A store that answers [`KeyStore`] can authenticate; one that answers [`KeyRepository`] as well
+//! can be managed. Both are written with plain `async fn`.
+
+mod contract;
+mod erased;
+mod error;
+mod memory;
+mod shared;
+// #[cfg(feature = "sqlite")]
+// mod sqlite;
+
+// #[cfg(feature = "test-util")]
+// pub mod conformance;
+
+pub use contract::{
+    Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
+};
+pub(crate) use erased::{DynRepository, DynStore};
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use shared::SharedStore;
+// #[cfg(feature = "sqlite")]
+// pub(crate) use sqlite::{SqliteOptions, SqliteStore};

@@ -1,0 +1,7 @@
+//! Floor 2, use cases: the one decision about a credential, and the life of a key.
+
+pub(crate) mod authenticated;
+pub(crate) mod authenticator;
+pub(crate) mod config;
+pub(crate) mod manager;
+pub(crate) mod rejection;

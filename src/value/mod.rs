@@ -1,0 +1,7 @@
+//! Floor 0, values: what a token, a digest, an owner, a key and a moment are; no async, no I/O.
+
+pub(crate) mod clock;
+pub(crate) mod digest;
+pub(crate) mod key;
+pub(crate) mod owner;
+pub(crate) mod token;
