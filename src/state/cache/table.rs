@@ -137,8 +137,8 @@ mod tests {
         Arc::new(Slot::new(fence, digest, None, fence.snap(), at, at))
     }
 
-    /// CACHE test 12. Seen to fail (length 2) when the victim leaves the map after the new entry
-    /// went in, and (orphans) when a cell is linked before the map holds its entry.
+    /// Seen to fail with "over the bound" when the victim left the map only after the new entry was
+    /// in, and when a cell was linked before the map held its entry.
     #[test]
     fn four_writers_never_exceed_the_bound_and_leave_no_orphan() {
         for capacity in [1, 3] {
