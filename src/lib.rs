@@ -31,3 +31,10 @@ pub mod store {
         OwnerJudge, StoreError,
     };
 }
+
+/// What the model checks set; not part of the crate for anybody else.
+#[cfg(any(token_auth_loom, token_auth_shuttle))]
+#[doc(hidden)]
+pub mod model {
+    pub use crate::state::cache::READ_MODIFY_WRITE;
+}
