@@ -27,6 +27,8 @@ pub use value::{
 /// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,
 /// [`KeyRepository`](store::KeyRepository) to manage as well.
 pub mod store {
+    #[cfg(feature = "test-util")]
+    pub use crate::state::store::conformance;
     pub use crate::state::store::{
         Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         OwnerJudge, StoreError,
