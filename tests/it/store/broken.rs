@@ -11,7 +11,7 @@ use tower_token_auth::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     None,
     Overwrites,
     UsesGoBackward,
@@ -27,7 +27,7 @@ pub enum Fault {
     NothingIsMissing,
 }
 
-pub struct Broken {
+pub(super) struct Broken {
     inner: MemoryStore,
     fault: Fault,
     /// Every digest that was inserted, for those faults that look elsewhere than asked.
@@ -36,7 +36,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    pub fn with(fault: Fault) -> Self {
+    pub(super) fn with(fault: Fault) -> Self {
         let inner = MemoryStore::new();
         Self { inner, fault, seen: Mutex::default(), owners: Mutex::default() }
     }

@@ -13,7 +13,7 @@ use tower_token_auth::{
 
 /// A plain table of keys and one of owners.
 #[derive(Default)]
-pub struct Table(Mutex<Rows>);
+pub(super) struct Table(Mutex<Rows>);
 
 #[derive(Default)]
 struct Rows {
@@ -141,10 +141,10 @@ impl KeyRepository for Table {
 
 /// Keys that another system publishes, and that keeps no last use.
 #[derive(Clone, Default)]
-pub struct Export(Arc<std::sync::Mutex<HashMap<String, Record>>>);
+pub(super) struct Export(Arc<std::sync::Mutex<HashMap<String, Record>>>);
 
 impl Export {
-    pub fn publish(&self, record: Record) {
+    pub(super) fn publish(&self, record: Record) {
         self.0.lock().unwrap().insert(record.key().digest().to_hex(), record);
     }
 }

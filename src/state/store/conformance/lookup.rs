@@ -44,10 +44,10 @@ const LOOK_ALIKE: [(&[u8], &[u8]); 6] = [
     // … and in base64: `aaaa` and `AAAA`.
     (&[0x69, 0xa6, 0x9a], &[0, 0, 0]),
     // Letters with and without an accent, in Latin-1.
-    (&[0xe9], &[b'e']),
+    (&[0xe9], b"e"),
     // What pads a column: blanks and zeros.
     (b"x\0\0\0\0\0\0\0", b"x       "),
-    // One bit, as digits that read as the same number.
+    // One bit.
     (b"0", b"1"),
     (&[0xff], &[0xfe]),
 ];

@@ -8,6 +8,7 @@ mod read;
 mod row;
 mod schema;
 mod statements;
+mod steps;
 mod write;
 
 use std::{fmt, path::Path, sync::Arc};
