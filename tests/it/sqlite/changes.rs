@@ -155,7 +155,7 @@ async fn another_index_s_refusal_is_no_duplicate() {
     assert!(!error.is_duplicate() && !error.is_definite(), "{error:?}");
 }
 
-/// What is written while a reader's snapshot would differ: `record_uses` of many at once.
+/// A use names its key twice over, and many of one key are one row.
 #[tokio::test]
 async fn uses_are_written_by_key_and_digest_together() {
     let database = Database::with_a_key().await;

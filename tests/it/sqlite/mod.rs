@@ -82,6 +82,7 @@ async fn a_key_outlives_the_store_that_wrote_it() {
     }
 }
 
+/// The control: with the opening's second tries taken out, a round fails on the change into WAL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_open_a_new_file_at_once() {
     for round in 0..10 {
