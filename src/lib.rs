@@ -7,6 +7,8 @@ mod usecase;
 mod value;
 
 pub use state::store::{MemoryStore, SharedStore};
+#[cfg(feature = "sqlite")]
+pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
     authenticated::AuthenticatedKey,
     authenticator::{Authenticator, Guard},
@@ -26,6 +28,8 @@ pub use value::{
 /// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,
 /// [`KeyRepository`](store::KeyRepository) to manage as well.
 pub mod store {
+    #[cfg(feature = "test-util")]
+    pub use crate::state::store::conformance;
     pub use crate::state::store::{
         Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         OwnerJudge, StoreError,

@@ -8,11 +8,11 @@ mod erased;
 mod error;
 mod memory;
 mod shared;
-// #[cfg(feature = "sqlite")]
-// mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
-// #[cfg(feature = "test-util")]
-// pub mod conformance;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 
 pub use contract::{
     Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
@@ -21,5 +21,5 @@ pub(crate) use erased::{DynRepository, DynStore};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use shared::SharedStore;
-// #[cfg(feature = "sqlite")]
-// pub(crate) use sqlite::{SqliteOptions, SqliteStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteStore};
