@@ -8,8 +8,9 @@ mod value;
 
 pub use state::store::{MemoryStore, SharedStore};
 pub use usecase::{
+    access::{Guard, LastUsed, ShutdownReport},
     authenticated::AuthenticatedKey,
-    authenticator::{Authenticator, Guard, Subject},
+    authenticator::{Authenticator, Subject},
     config::{AuthenticatorBuilder, ConfigError},
     manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
@@ -29,4 +30,10 @@ pub mod store {
         Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         OwnerJudge, StoreError,
     };
+}
+
+/// What tests of one's own service need (`test-util`).
+#[cfg(feature = "test-util")]
+pub mod testing {
+    pub use crate::value::clock::ManualClock;
 }

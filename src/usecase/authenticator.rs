@@ -1,8 +1,12 @@
 //! The one decision about a credential, usable with Tower and without.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use super::{
+    access::Recorder,
     authenticated::AuthenticatedKey,
     config::{AuthenticatorBuilder, Settings},
     manager::KeyManager,
@@ -50,6 +54,7 @@ pub(super) struct Inner {
     pub(super) store: Arc<dyn DynStore>,
     pub(super) repository: Option<Arc<dyn DynRepository>>,
     pub(super) settings: Settings,
+    pub(super) recorder: Recorder,
 }
 
 impl Inner {
@@ -151,7 +156,11 @@ impl Authenticator {
                 .map_err(|_| Rejection::new(RejectionKind::StoreUnavailable))?
                 .ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
             match record.status_at(inner.settings.clock.now()) {
-                Status::Usable => Ok(AuthenticatedKey::new(Arc::new(record))),
+                Status::Usable => {
+                    let due = AtomicU64::new(inner.recorder.due_at(&record));
+                    inner.recorder.seen(&record, &due, inner.settings.clock.monotonic());
+                    Ok(AuthenticatedKey::new(Arc::new(record)))
+                }
                 Status::Expired => Err(Rejection::new(RejectionKind::Expired)),
                 Status::KeyInactive => Err(Rejection::new(RejectionKind::KeyInactive)),
                 Status::OwnerInactive => Err(Rejection::new(RejectionKind::OwnerInactive)),
@@ -163,22 +172,5 @@ impl Authenticator {
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator").finish_non_exhaustive()
-    }
-}
-
-/// Keeps the access recorder reachable for a clean end. Dropping it detaches the recorder, it does
-/// not stop it.
-#[derive(Debug)]
-#[must_use = "call `shutdown` at the end, or the last uses may go unwritten"]
-pub struct Guard {}
-
-impl Guard {
-    pub(super) fn new() -> Self {
-        Self {}
-    }
-
-    /// Writes what the recorder still holds, for at most `deadline`.
-    pub async fn shutdown(self, deadline: Duration) {
-        let _ = deadline;
     }
 }

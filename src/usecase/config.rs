@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    authenticator::{Authenticator, Guard, Inner},
+    access::{Guard, LastUsed, Recorder},
+    authenticator::{Authenticator, Inner},
     manager::Issuing,
 };
 use crate::{
@@ -25,9 +26,10 @@ pub struct AuthenticatorBuilder {
     store: Arc<dyn DynStore>,
     repository: Option<Arc<dyn DynRepository>>,
     clock: Clock,
-    token_format: TokenFormat,
-    checksummed_prefixes: Vec<Box<str>>,
+    pub(super) token_format: TokenFormat,
+    pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
+    pub(super) last_used: LastUsed,
 }
 
 impl AuthenticatorBuilder {
@@ -48,7 +50,14 @@ impl AuthenticatorBuilder {
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
             issuing: Issuing::default(),
+            last_used: LastUsed::default(),
         }
+    }
+
+    /// Where the time is read; the machine's clocks by default.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
     }
 
     /// Builds the authenticator, and the guard whose `shutdown` drains its recorder. Nothing is
@@ -59,14 +68,19 @@ impl AuthenticatorBuilder {
     pub fn build(self) -> Result<(Authenticator, Guard), ConfigError> {
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
+        // A schema without a place for it needs no warning at the first request.
+        let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
+        let window = self.last_used.window()?.filter(|_| keeps);
+        let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
+        let guard = recorder.guard();
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
             issuing: self.issuing,
         };
-        let inner = Inner { store: self.store, repository: self.repository, settings };
-        Ok((Authenticator::from_inner(inner), Guard::new()))
+        let inner = Inner { store: self.store, repository: self.repository, settings, recorder };
+        Ok((Authenticator::from_inner(inner), guard))
     }
 }
 
