@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module per subject.
 
 mod manager;
+mod recorder;
+mod source;
