@@ -10,10 +10,11 @@ pub use state::store::{MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
+    access::{Guard, LastUsed, ShutdownReport},
     authenticated::AuthenticatedKey,
-    authenticator::{Authenticator, Guard},
+    authenticator::Authenticator,
     config::{AuthenticatorBuilder, ConfigError},
-    manager::KeyManager,
+    manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
 };
 pub use value::{
@@ -41,4 +42,10 @@ pub mod store {
 #[doc(hidden)]
 pub mod model {
     pub use crate::state::cache::READ_MODIFY_WRITE;
+}
+
+/// What tests of one's own service need (`test-util`).
+#[cfg(feature = "test-util")]
+pub mod testing {
+    pub use crate::value::clock::ManualClock;
 }

@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::authenticator::{Authenticator, Guard, Inner};
+use super::{
+    access::{Guard, LastUsed, Recorder},
+    authenticator::{Authenticator, Inner},
+    manager::Issuing,
+};
 use crate::{
     state::{
         cache::{Cache, CacheSettings},
@@ -42,6 +46,7 @@ pub(super) struct Settings {
     pub(super) clock: Clock,
     pub(super) checksummed_prefixes: Box<[Box<str>]>,
     pub(super) token_format: TokenFormat,
+    pub(super) issuing: Issuing,
 }
 
 /// Sets up an [`Authenticator`].
@@ -52,6 +57,8 @@ pub struct AuthenticatorBuilder {
     clock: Clock,
     token_format: TokenFormat,
     checksummed_prefixes: Vec<Box<str>>,
+    pub(super) issuing: Issuing,
+    pub(super) last_used: LastUsed,
     cache: CacheSettings,
 }
 
@@ -72,6 +79,8 @@ impl AuthenticatorBuilder {
             clock: Clock::system(),
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
+            issuing: Issuing::default(),
+            last_used: LastUsed::default(),
             cache: DEFAULTS,
         }
     }
@@ -162,15 +171,26 @@ impl AuthenticatorBuilder {
         check(&self.cache)?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
+        // A schema without a place for it needs no warning at the first request.
+        let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
+        let window = self.last_used.window()?.filter(|_| keeps);
+        let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
+        let guard = recorder.guard();
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
+            issuing: self.issuing,
         };
         let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
-        let cache = Arc::new(cache);
-        let inner = Inner { cache, store: self.store, repository: self.repository, settings };
-        Ok((Authenticator::from_inner(inner), Guard::new()))
+        let inner = Inner {
+            cache: Arc::new(cache),
+            store: self.store,
+            repository: self.repository,
+            settings,
+            recorder,
+        };
+        Ok((Authenticator::from_inner(inner), guard))
     }
 }
 

@@ -6,3 +6,7 @@
 mod sqlite;
 #[cfg(feature = "test-util")]
 mod store;
+
+mod manager;
+mod recorder;
+mod source;
