@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::authenticator::{Authenticator, Guard, Inner};
+use super::{
+    authenticator::{Authenticator, Guard, Inner},
+    manager::Issuing,
+};
 use crate::{
     state::{
         cache::{Cache, CacheSettings},
@@ -42,6 +45,7 @@ pub(super) struct Settings {
     pub(super) clock: Clock,
     pub(super) checksummed_prefixes: Box<[Box<str>]>,
     pub(super) token_format: TokenFormat,
+    pub(super) issuing: Issuing,
 }
 
 /// Sets up an [`Authenticator`].
@@ -53,6 +57,7 @@ pub struct AuthenticatorBuilder {
     token_format: TokenFormat,
     checksummed_prefixes: Vec<Box<str>>,
     cache: CacheSettings,
+    pub(super) issuing: Issuing,
 }
 
 impl AuthenticatorBuilder {
@@ -73,6 +78,7 @@ impl AuthenticatorBuilder {
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
             cache: DEFAULTS,
+            issuing: Issuing::default(),
         }
     }
 
@@ -166,6 +172,7 @@ impl AuthenticatorBuilder {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
+            issuing: self.issuing,
         };
         let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
         let cache = Arc::new(cache);

@@ -366,6 +366,18 @@ impl Record {
         self
     }
 
+    /// The key's id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.key.id
+    }
+
+    /// The key's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
     /// The key.
     #[must_use]
     pub fn key(&self) -> &ApiKey {
