@@ -82,7 +82,7 @@ impl Flight {
     }
 
     fn may_be_joined(&self, fence: &Fence, now: Monotonic, timeout: Duration) -> bool {
-        fence.is_current([self.stripe; 2], self.snap) && now.since(self.began) < timeout
+        fence.is_current([self.stripe], self.snap) && now.since(self.began) < timeout
     }
 
     /// Ends the flight, once: whatever comes later is ignored.
