@@ -31,3 +31,9 @@ pub mod store {
         OwnerJudge, StoreError,
     };
 }
+
+/// What tests of one's own service need (`test-util`).
+#[cfg(feature = "test-util")]
+pub mod testing {
+    pub use crate::value::clock::ManualClock;
+}
