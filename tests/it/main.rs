@@ -1,5 +1,7 @@
 //! The integration tests: one binary, a module per subject.
 
+#[cfg(feature = "test-util")]
+mod cache;
 mod fence;
 mod manager;
 mod support;
