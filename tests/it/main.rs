@@ -3,5 +3,6 @@
 #[cfg(feature = "test-util")]
 mod cache;
 mod fence;
+mod flight;
 mod manager;
 mod support;
