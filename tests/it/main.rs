@@ -5,4 +5,6 @@ mod cache;
 mod fence;
 mod flight;
 mod manager;
+#[cfg(feature = "test-util")]
+mod outage;
 mod support;
