@@ -7,4 +7,5 @@ mod flight;
 mod manager;
 #[cfg(feature = "test-util")]
 mod outage;
+mod race;
 mod support;
