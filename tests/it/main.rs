@@ -8,4 +8,6 @@ mod manager;
 #[cfg(feature = "test-util")]
 mod outage;
 mod race;
+#[cfg(all(feature = "tracing", feature = "serde"))]
+mod secrets;
 mod support;
