@@ -5,6 +5,7 @@ mod cache;
 mod fence;
 mod flight;
 mod manager;
+mod map_guards;
 #[cfg(feature = "test-util")]
 mod outage;
 mod race;

@@ -20,7 +20,7 @@ use tower_token_auth::{
 /// A [`MemoryStore`] under a test's control. Clones share rows and script.
 ///
 /// A read is counted, waits at the first gate, lets the delay pass, takes its steps, fails if it is
-/// to, reads the rows, waits at the second gate, and answers. A change waits at its own gate, takes
+/// to, reads the rows, takes its other steps, waits at the second gate, and answers. A change waits at its own gate, takes
 /// its steps, is made, takes its steps again, and answers, or loses the answer.
 #[derive(Clone)]
 pub(crate) struct Scripted {
@@ -36,6 +36,7 @@ struct Script {
     changes_held: watch::Sender<bool>,
     delay: Mutex<Duration>,
     read_steps: AtomicUsize,
+    answer_steps: AtomicUsize,
     change_steps: AtomicUsize,
     failing: AtomicBool,
     read_fault: Mutex<Option<Fault>>,
@@ -68,6 +69,7 @@ impl Scripted {
             changes_held: watch::Sender::new(false),
             delay: Mutex::default(),
             read_steps: AtomicUsize::new(0),
+            answer_steps: AtomicUsize::new(0),
             change_steps: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
             read_fault: Mutex::default(),
@@ -104,6 +106,11 @@ impl Scripted {
     /// Makes each read stop `steps` times before it looks: points where its future can be dropped.
     pub(crate) fn step_reads(&self, steps: usize) {
         self.script.read_steps.store(steps, Ordering::SeqCst);
+    }
+
+    /// Makes each read stop `steps` times after it looked.
+    pub(crate) fn step_answers(&self, steps: usize) {
+        self.script.answer_steps.store(steps, Ordering::SeqCst);
     }
 
     /// Makes each change stop `steps` times before it is made, and as often afterwards.
@@ -230,6 +237,7 @@ impl KeyStore for Scripted {
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
         let _flying = self.before_read().await?;
         let found = self.rows.find(digest).await;
+        take_steps(&self.script.answer_steps).await;
         open(&self.script.answers_held).await;
         found
     }
