@@ -169,7 +169,8 @@ async fn a_change_outdates_what_was_read_until_its_commit() {
             let (auth, store, key) = (auth.clone(), store.clone(), key.clone());
             async move { way.go(&auth, &store, &key).await }
         });
-        store.changes_begun(1).await;
+        // The first change put the key in.
+        store.changes_begun(2).await;
         auth.flush();
         assert!(auth.authenticate(TOKEN).await.is_ok(), "not committed yet, and cached anew");
         assert_eq!(store.reads(), 2);
