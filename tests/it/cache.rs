@@ -93,8 +93,8 @@ async fn inactive_keys_and_owners_are_refused_from_the_cache() {
 /// I6: what was read lives for the TTL by the monotonic clock, whatever the calendar does, and a
 /// key that was switched off elsewhere passes no longer than that.
 ///
-/// Seen to fail with ages taken from the calendar in `Cache::usable` ("set back"), and without the
-/// age there.
+/// Seen to fail with ages taken from the calendar in `Cache::usable` (the life was longer
+/// by 1.9 s when the calendar was set back), and without the age there.
 #[tokio::test]
 async fn a_step_of_the_calendar_lengthens_no_life() {
     for step in [-1_900, 0, 1_900] {
@@ -121,14 +121,9 @@ async fn clocks_that_drift_apart_flush() {
     for steps in [&[2_001][..], &[-2_001], &[1_500, 1_500], &[3_600_000]] {
         let setup = Setup::new().await;
         setup.switch_off().await;
-        for &step in steps {
+        for (number, &step) in steps.iter().enumerate() {
+            assert!(setup.cached(TOKEN).is_some(), "{steps:?}, before step {number}");
             setup.clock.step_wall(TimeDelta::milliseconds(step));
-            if step.abs() < 2_000
-                && steps[0] == step
-                && setup.clock.wall() < long_ago() + TimeDelta::seconds(2)
-            {
-                assert!(setup.cached(TOKEN).is_some(), "{steps:?}");
-            }
         }
         assert!(setup.cached(TOKEN).is_none(), "{steps:?}");
         assert_eq!(kind(setup.auth.authenticate(TOKEN).await), RejectionKind::KeyInactive);
@@ -218,8 +213,8 @@ async fn absence_is_believed_for_the_negative_ttl() {
 /// A key in steady use is read again in the background from four fifths of its life on; its
 /// requests never wait. A refresh that fails is tried again, and the slot serves out its time.
 ///
-/// Seen to fail without the call of `refresh` in `Authenticator::cached` ("8.0 s"), with a claim
-/// that is never given back ("8.5 s"), and without the age in `usable` ("its time is up").
+/// Seen to fail without the call of `refresh` in `Authenticator::cached` (at 80 tenths), with a claim
+/// that is never given back (at 325), and without the age in `usable` ("its time is up").
 #[tokio::test]
 async fn a_key_in_use_is_refreshed_ahead_and_never_outlives_its_ttl() {
     let setup = Setup::new().await;
@@ -255,9 +250,12 @@ async fn what_a_refresh_found_holds_for_everybody() {
     setup.switch_off().await;
     setup.clock.advance(secs(8));
     assert!(setup.cached(TOKEN).unwrap().is_ok(), "not found yet");
-    while setup.auth.authenticate(TOKEN).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let found = async {
+        while setup.auth.authenticate(TOKEN).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(secs(30), found).await.expect("the refresh finds it");
     let others: Vec<_> = (0..64).map(|_| ask(&setup.auth, TOKEN)).collect();
     for other in others {
         assert_eq!(kind(other.await.unwrap()), RejectionKind::KeyInactive);
@@ -296,8 +294,8 @@ async fn a_failure_is_never_cached_and_never_the_key_s_fault() {
 
 /// I10: both parts keep to their bounds, and junk evicts no key.
 ///
-/// Seen to fail with absent slots put into the table of present ones ("junk"), and with a capacity
-/// that `Table::new` doubles ("bound").
+/// Seen to fail with absent slots put into the table of present ones ("junk"), and with a
+/// capacity that `Table::new` doubles ("the bound").
 #[tokio::test]
 async fn keys_and_junk_are_bounded_apart() {
     let setup = Setup::with(|builder| builder.capacity(4).negative_capacity(8), |key| key).await;

@@ -185,7 +185,7 @@ fn two_leaders_lost_are_a_failure() {
     let (auth, store) = block_on(scripted());
     store.step_reads(9);
     let mut cx = Context::from_waker(Waker::noop());
-    let mut lead = || Box::pin(auth.authenticate(TOKEN));
+    let lead = || Box::pin(auth.authenticate(TOKEN));
     let (mut first, mut second, mut follower) = (lead(), lead(), lead());
     assert!(first.as_mut().poll(&mut cx).is_pending());
     assert!(follower.as_mut().poll(&mut cx).is_pending());

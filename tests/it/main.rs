@@ -1,4 +1,6 @@
 //! The integration tests: one binary, a module per subject.
+// Helpers of tests are tests too; `allow-unwrap-in-tests` sees the test functions alone.
+#![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "test-util")]
 mod cache;

@@ -63,7 +63,7 @@ fn no_authentication_that_begins_after_a_revocation_is_admitted() {
             }
             course.phase.fetch_add(1, Ordering::SeqCst);
             put_back(&auth, &key.id());
-            if race % 2 == 0 {
+            if race.is_multiple_of(2) {
                 // Every other time the key is in the cache when it is revoked, otherwise perhaps
                 // on its way there.
                 let before = course.admitted.load(Ordering::SeqCst);
@@ -94,7 +94,7 @@ fn authenticate_until_over(course: &Course, auth: &Authenticator) {
         let is_admitted = block_on(auth.authenticate(TOKEN)).is_ok();
         let is_same = course.phase.load(Ordering::SeqCst) == phase;
         course.asked.fetch_add(1, Ordering::Relaxed);
-        if phase % 2 == 0 {
+        if phase.is_multiple_of(2) {
             course.admitted.fetch_add(u64::from(is_admitted), Ordering::SeqCst);
         } else if is_same {
             course.late.fetch_add(u64::from(is_admitted), Ordering::SeqCst);

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::{TimeDelta, Utc};
 use tower_token_auth::{
     Authenticator, DigestAlgorithm, KeyUpdate, NewKey, Owner, Page, SharedStore, Subject, Token,
     TokenDigest, TokenFormat, store::KeyStore as _,
@@ -16,7 +15,7 @@ use tower_token_auth::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt as _};
 
-use crate::support::{Fault, Scripted, issue, issue_with};
+use crate::support::{Fault, Scripted, issue, issue_with, long_ago};
 
 /// How much of a token in a row counts as a leak; all of it, if it is shorter. Below its token key's
 /// 15 characters, above what two texts have in common by accident.
@@ -104,7 +103,7 @@ async fn a_planted_token_is_caught() {
         match plant {
             0 => tracing::trace!(token = canary.as_str(), "a mistake"),
             1 => transcript.shown(&format!("Token({canary})")),
-            _ => transcript.failed(&io::Error::other(format!("no such key: {:.15}", canary))),
+            _ => transcript.failed(&io::Error::other(format!("no such key: {canary:.15}"))),
         }
         drop(quiet);
         assert!(transcript.leak_of(canary).is_some(), "plant {plant}");
@@ -151,7 +150,7 @@ async fn act(transcript: &Transcript) -> Vec<String> {
     transcript.shown(&record.key().identifier());
     transcript.shown(&serde_json::to_string(record.key()).unwrap());
     transcript.failed(&keys.create(Owner::new("bob"), NewKey::default()).await.unwrap_err());
-    let past = NewKey::default().expires_at(Utc::now() - TimeDelta::days(1));
+    let past = NewKey::default().expires_at(long_ago());
     transcript.failed(&keys.create(Owner::staff("ada"), past).await.unwrap_err());
 
     // Issued elsewhere: one long, one short enough that its token key is all of it, one expired.
@@ -162,9 +161,8 @@ async fn act(transcript: &Transcript) -> Vec<String> {
         transcript.shown(&issue(&store, token).await);
         transcript.shown(&Subject::Digest(TokenDigest::of(DigestAlgorithm::Sha256, token)));
     }
-    let yesterday = Utc::now() - TimeDelta::days(1);
     let ada = Owner::staff("ada");
-    let old = issue_with(&store, &expired, ada, |key| key.with_expires_at(Some(yesterday))).await;
+    let old = issue_with(&store, &expired, ada, |key| key.with_expires_at(Some(long_ago()))).await;
     transcript.shown(&old);
 
     // Admitted and refused, twice each, so that the cache has its word too.
