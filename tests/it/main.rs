@@ -7,6 +7,17 @@ mod sqlite;
 #[cfg(feature = "test-util")]
 mod store;
 
+#[cfg(feature = "test-util")]
+mod cache;
+mod fence;
+mod flight;
 mod manager;
+mod map_guards;
+#[cfg(feature = "test-util")]
+mod outage;
+mod race;
 mod recorder;
+#[cfg(all(feature = "tracing", feature = "serde"))]
+mod secrets;
 mod source;
+mod support;

@@ -104,7 +104,7 @@ impl Cache {
             fence,
             present: Table::new(settings.capacity),
             absent: Table::new(settings.absent_capacity),
-            flights: Flights::new(store_timeout),
+            flights: Flights::new(store_timeout.min(fresh_ttl).min(absent_ttl)),
             lanes: Lanes::new(
                 settings.max_in_flight,
                 settings.reserved_in_flight,
