@@ -11,7 +11,7 @@ use super::{
 use crate::{
     state::store::{DynRepository, DynStore, KeyRepository, KeyStore},
     value::{
-        digest::TokenDigest,
+        digest::{DigestAlgorithm, TokenDigest},
         key::{KeyId, Status},
         owner::OwnerId,
         token,
@@ -116,6 +116,11 @@ impl Authenticator {
 
     /// Outdates all that was read before this call.
     pub fn flush(&self) {}
+
+    /// The hash function by which the store knows its tokens.
+    pub(crate) fn digest_algorithm(&self) -> DigestAlgorithm {
+        self.inner.store.digest_algorithm()
+    }
 
     /// The digest by which the store knows `token`, unless its checksum tells that there is none.
     pub(crate) fn digest_of(&self, token: &str) -> Result<TokenDigest, Rejection> {
