@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module per subject.
 
+#[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
+mod axum;
 mod support;

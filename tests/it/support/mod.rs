@@ -1,6 +1,7 @@
 //! What several subjects need: a store that can be scripted, and keys put straight into a store.
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
+pub(crate) mod http;
 mod scripted;
 
 use chrono::{DateTime, Utc};
