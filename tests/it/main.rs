@@ -2,4 +2,5 @@
 
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
+mod credential;
 mod support;

@@ -54,3 +54,47 @@ fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn text(token: &[u8]) -> Result<&str, Rejection> {
     str::from_utf8(token).map_err(|_| Rejection::new(RejectionKind::NotUtf8))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vertical tab and form feed can't stand in a header value, so only the parser meets them.
+    #[test]
+    fn splits_where_python_does() {
+        let values: [&[u8]; 8] = [
+            b"Token\x0babc",
+            b"Token\x0cabc",
+            b"\x0bToken\x0c\x0b abc",
+            b"Token abc\x0b",
+            b"Token abc\x0c\x0c",
+            b"\x0c\x0bToken\tabc \x0b",
+            b"Token\nabc\r",
+            b"Token \r\n\t\x0b\x0c abc",
+        ];
+        for value in values {
+            assert_eq!(scheme(value), Some(&b"Token"[..]), "{value:?}");
+            assert_eq!(behind_scheme(value), Ok("abc"), "{value:?}");
+        }
+        // NUL, unit separators, NEL and the no-break space separate text in Python, but not bytes.
+        for byte in [0, 0x1c, 0x1d, 0x1e, 0x1f, 0x7f, 0x85, 0xa0] {
+            let value = [b"Token", &[byte][..], b"abc"].concat();
+            assert_eq!(scheme(&value), Some(&value[..]), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn judges_in_knox_s_order() {
+        let kind = |value: &[u8]| behind_scheme(value).unwrap_err().kind();
+        assert_eq!(scheme(b" \x0b\x0c\t"), None);
+        assert!(behind_scheme(b"Token\x0b").unwrap_err().lacks_token());
+        assert!(whole(b"\x0b \x0c").unwrap_err().lacks_token());
+        assert_eq!(kind(b"Token \xff x"), RejectionKind::Malformed, "parts before UTF-8");
+        assert_eq!(kind(b"Token \xff"), RejectionKind::NotUtf8);
+        assert_eq!(whole(b"\x0ba\x0c"), Ok("a"));
+        assert_eq!(whole(b"a\x0bb").unwrap_err().kind(), RejectionKind::Malformed);
+        let long = [b"Token ", &[b'a'; MAX_LEN][..]].concat();
+        assert_eq!(kind(&long), RejectionKind::TooLong);
+        assert!(behind_scheme(&long[..MAX_LEN]).is_ok());
+    }
+}

@@ -3,6 +3,7 @@
 
 pub(crate) mod http;
 mod scripted;
+pub(crate) mod wire;
 
 use chrono::{DateTime, Utc};
 use tower_token_auth::{
