@@ -17,7 +17,7 @@ pub use edge::{
 pub use state::store::{MemoryStore, SharedStore};
 pub use usecase::{
     authenticated::AuthenticatedKey,
-    authenticator::{Authenticator, Guard, Subject},
+    authenticator::{Authenticator, Guard},
     config::{AuthenticatorBuilder, ConfigError},
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
@@ -27,6 +27,7 @@ pub use value::{
     digest::{DigestAlgorithm, DigestError, TokenDigest},
     key::{ApiKey, KeyId, Record, Status},
     owner::{AccountId, Owner, OwnerId},
+    subject::Subject,
     token::{Token, TokenError, TokenFormat, TokenKey},
 };
 
