@@ -3,4 +3,5 @@
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
 mod credential;
+mod rejections;
 mod support;
