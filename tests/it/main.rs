@@ -3,5 +3,6 @@
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
 mod credential;
+mod readiness;
 mod rejections;
 mod support;
