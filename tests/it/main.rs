@@ -2,7 +2,10 @@
 
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
+mod bodies;
 mod credential;
+mod grpc;
+mod modes;
 mod readiness;
 mod rejections;
 mod support;

@@ -163,7 +163,7 @@ impl Sources {
     }
 
     /// The source of ours that is the same as the one a layer further out took `stripped` from.
-    pub(in crate::edge) fn source_of(&self, stripped: &Stripped) -> Option<Source<'_>> {
+    fn source_of(&self, stripped: &Stripped) -> Option<Source<'_>> {
         match &stripped.scheme {
             Some(scheme) => self.scheme(scheme.as_bytes()).map(Source::Scheme),
             None => self.headers.iter().find(|name| **name == stripped.header).map(Source::Header),
@@ -204,8 +204,31 @@ impl Sources {
     }
 }
 
-/// Left in the extensions of a request whose credential a layer of ours took out, for layers
-/// further in. Nothing outside this crate can make one.
+/// Left in the extensions of a request whose credential layers of ours took out, for layers further
+/// in. Nothing outside this crate can make one. At most one for each header.
+#[derive(Clone, Debug, Default)]
+pub(in crate::edge) struct Taken(Vec<Stripped>);
+
+impl Taken {
+    pub(in crate::edge) fn add(&mut self, stripped: Stripped) {
+        self.0.retain(|earlier| earlier.header != stripped.header);
+        self.0.push(stripped);
+    }
+
+    /// The one that a layer with these sources would have read; several are ambiguous.
+    pub(in crate::edge) fn for_sources<'s>(
+        &self,
+        sources: &'s Sources,
+    ) -> Result<Option<(Source<'s>, &Stripped)>, Rejection> {
+        let mut read = self.0.iter().filter_map(|it| Some((sources.source_of(it)?, it)));
+        match (read.next(), read.next()) {
+            (_, Some(_)) => Err(Rejection::new(RejectionKind::Several)),
+            (first, None) => Ok(first),
+        }
+    }
+}
+
+/// A credential that was taken out of a request.
 #[derive(Clone, Debug)]
 pub(in crate::edge) struct Stripped {
     header: HeaderName,
