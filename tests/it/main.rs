@@ -1,4 +1,5 @@
 //! The integration tests: one binary, a module per subject.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
@@ -9,3 +10,5 @@ mod modes;
 mod readiness;
 mod rejections;
 mod support;
+#[cfg(feature = "tracing")]
+mod trace;
