@@ -6,6 +6,14 @@ mod state;
 mod usecase;
 mod value;
 
+#[cfg(feature = "util")]
+pub use edge::ext::ServiceBuilderExt;
+#[cfg(feature = "test-util")]
+pub use edge::testing;
+pub use edge::{
+    bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
+    responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
+};
 pub use state::store::{MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteOptions, SqliteStore};

@@ -16,7 +16,7 @@ use crate::{
     },
     value::{
         clock::Reading,
-        digest::TokenDigest,
+        digest::{DigestAlgorithm, TokenDigest},
         key::{Record, Status},
         subject::Subject,
         token,
@@ -140,6 +140,11 @@ impl Authenticator {
     /// Outdates all that was read before this call.
     pub fn flush(&self) {
         self.inner.cache.flush();
+    }
+
+    /// The hash function by which the store knows its tokens.
+    pub(crate) fn digest_algorithm(&self) -> DigestAlgorithm {
+        self.inner.store.digest_algorithm()
     }
 
     /// The digest by which the store knows `token`, unless its checksum tells that there is none.
