@@ -11,8 +11,8 @@ use tower_token_auth::TokenAuthLayer;
 use crate::{
     Effort,
     contenders::{Bare, Body, drive},
-    hit::{Setting, request},
     print,
+    setting::{EXPIRING, Setting, request},
     statistics::Estimate,
 };
 
@@ -42,13 +42,16 @@ pub(crate) fn report(effort: Effort) {
 
     let app = Router::new().route("/v1/things", get(async || ()));
     let through = per_request(&mut OnAxum(app.clone().layer(layer)), requests);
-    let inserting = per_request(&mut OnAxum(app.layer(MapRequestLayer::new({
-        let inserted = Inserted(Arc::new(0));
-        move |mut request: Request<axum::body::Body>| {
-            request.extensions_mut().insert(inserted.clone());
-            request
-        }
-    }))), requests);
+    let inserting = per_request(
+        &mut OnAxum(app.layer(MapRequestLayer::new({
+            let inserted = Inserted(Arc::new(0));
+            move |mut request: Request<axum::body::Body>| {
+                request.extensions_mut().insert(inserted.clone());
+                request
+            }
+        }))),
+        requests,
+    );
     println!("    axum boxes our response body anew: {} (at most 1)", through - inserting);
 }
 
@@ -59,9 +62,9 @@ where
     S::Error: std::fmt::Debug,
 {
     for _ in 0..10 {
-        drive(service, request()).expect("nothing fails here");
+        drive(service, request(EXPIRING)).expect("nothing fails here");
     }
-    let made: Vec<_> = (0..requests).map(|_| request()).collect();
+    let made: Vec<_> = (0..requests).map(|_| request(EXPIRING)).collect();
     let ((), count) = allocations_of(|| {
         for request in made {
             black_box(drive(service, request).expect("nothing fails here"));

@@ -17,8 +17,8 @@ use http_body_util::Full;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use tower::Service;
-use tower_http::auth::AsyncRequireAuthorizationLayer;
-use tower_token_auth::{DigestAlgorithm, Record, Status, store::KeyStore};
+use tower_http::auth::{AsyncAuthorizeRequest, AsyncRequireAuthorizationLayer};
+use tower_token_auth::{DigestAlgorithm, Record, Status, TokenDigest, store::KeyStore};
 
 pub(crate) type Body = Full<Bytes>;
 
@@ -46,18 +46,14 @@ impl Service<Request<Body>> for Bare {
 ///
 /// A closure, so that its future is not boxed: the quickest form that tower-http offers.
 pub(crate) fn by_hand<S: KeyStore>(
-    store: Arc<S>,
+    store: S,
 ) -> AsyncRequireAuthorizationLayer<
-    impl tower_http::auth::AsyncAuthorizeRequest<
-        Body,
-        RequestBody = Body,
-        ResponseBody = Body,
-        Future: Send,
-    > + Clone,
+    impl AsyncAuthorizeRequest<Body, RequestBody = Body, ResponseBody = Body, Future: Send> + Clone,
 > {
     // The lifetime and size that the crate's own cache has by default.
     let cache: Cache<[u8; 32], Arc<Record>> =
         Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build();
+    let store = Arc::new(store);
     AsyncRequireAuthorizationLayer::new(move |mut request: Request<Body>| {
         let (cache, store) = (cache.clone(), Arc::clone(&store));
         async move {
@@ -66,12 +62,10 @@ pub(crate) fn by_hand<S: KeyStore>(
             let record = match cache.get(&digest).await {
                 Some(record) => record,
                 None => {
-                    let found = store.find(tower_token_auth::TokenDigest::from_bytes(
-                        DigestAlgorithm::Sha256,
-                        &digest,
-                    ).map_err(|_| refused())?);
-                    let found = found.await.map_err(|_| refused())?.ok_or_else(refused)?;
-                    let record = Arc::new(found);
+                    let known = TokenDigest::from_bytes(DigestAlgorithm::Sha256, &digest);
+                    let found = store.find(known.map_err(|_| refused())?).await;
+                    let found = found.map_err(|_| refused())?;
+                    let record = Arc::new(found.ok_or_else(refused)?);
                     cache.insert(digest, Arc::clone(&record)).await;
                     record
                 }

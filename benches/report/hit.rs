@@ -1,20 +1,16 @@
 //! G1: what a hit costs, as a share of what the hand-written layer costs.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, time::Instant};
 
-use chrono::TimeDelta;
-use http::{Request, Response, StatusCode, header};
-use tokio::runtime::{Builder, Runtime};
+use http::{Request, Response, StatusCode};
 use tower::{Layer as _, Service};
-use tower_token_auth::{
-    ApiKey, Authenticator, DigestAlgorithm, KeyId, MemoryStore, Owner, TokenAuthLayer, TokenDigest,
-    store::KeyRepository as _,
-};
+use tower_token_auth::TokenAuthLayer;
 
 use crate::{
     Effort,
-    contenders::{Bare, Body, by_hand, drive, now},
+    contenders::{Bare, Body, by_hand, drive},
     print,
+    setting::{ENDLESS, EXPIRING, Setting, request},
     statistics::{median, ratio_of_medians},
 };
 
@@ -23,61 +19,12 @@ const GOAL: f64 = 0.30;
 const BATCH: usize = 256;
 const ROUNDS: usize = 5_000;
 
-/// Tokens as knox makes them: 64 hexadecimal characters.
-const EXPIRING: &str = "5f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483a1b2c3d4e5f60718";
-const ENDLESS: &str = "a1b2c3d4e5f607185f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483";
-
-/// A runtime, an authenticator and a store that knows both tokens.
-pub(crate) struct Setting {
-    pub(crate) runtime: Runtime,
-    pub(crate) auth: Authenticator,
-    store: Arc<MemoryStore>,
-}
-
-impl Setting {
-    pub(crate) fn new() -> Self {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
-        let store = MemoryStore::new();
-        for (token, expires_in) in [(EXPIRING, Some(TimeDelta::days(30))), (ENDLESS, None)] {
-            let digest = TokenDigest::of(DigestAlgorithm::Sha256, token);
-            let key = ApiKey::new(KeyId::random(), digest, "ada".into(), now())
-                .with_name("a key of the report")
-                .with_expires_at(expires_in.map(|span| now() + span));
-            let inserted = runtime.block_on(store.insert(key, Owner::staff("ada"), &mut |_| true));
-            inserted.expect("an empty store takes a key");
-        }
-        let (auth, guard) = Authenticator::builder(store.clone()).build().expect("the defaults fit");
-        // Dropping the guard detaches the recorder: it goes on, as in a running service.
-        drop(guard);
-        Self { runtime, auth, store: Arc::new(store) }
-    }
-}
-
-/// A request as a client sends it, with a key that expires.
-pub(crate) fn request() -> Request<Body> {
-    request_with(EXPIRING)
-}
-
-fn request_with(token: &str) -> Request<Body> {
-    Request::get("/v1/things?page=2")
-        .header(header::HOST, "api.example.com")
-        .header(header::USER_AGENT, "report/1.0")
-        .header(header::ACCEPT, "application/json")
-        .header(header::AUTHORIZATION, format!("Token {token}"))
-        .body(Body::default())
-        .expect("the request is well formed")
-}
-
 pub(crate) fn report(effort: Effort) {
     let setting = Setting::new();
     let _inside = setting.runtime.enter();
     let mut layer = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
-    let mut rival = by_hand(Arc::clone(&setting.store)).layer(Bare);
-    let (expiring, endless) = (request(), request_with(ENDLESS));
+    let mut rival = by_hand(setting.store.clone()).layer(Bare);
+    let (expiring, endless) = (request(EXPIRING), request(ENDLESS));
 
     let mut bare_times = Vec::new();
     let [mut layer_times, mut rival_times, mut endless_times] = [const { Vec::new() }; 3];
@@ -148,10 +95,10 @@ where
         assert_eq!(response.status(), StatusCode::OK, "every request is admitted");
         black_box(response);
     }
-    Duration::as_nanos(&before.elapsed()) as f64 / BATCH as f64
+    before.elapsed().as_nanos() as f64 / BATCH as f64
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn stopwatch() -> std::time::Instant {
-    std::time::Instant::now()
+fn stopwatch() -> Instant {
+    Instant::now()
 }

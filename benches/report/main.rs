@@ -15,6 +15,7 @@ mod allocations;
 mod cold;
 mod contenders;
 mod hit;
+mod setting;
 mod statistics;
 
 use std::{env, process::ExitCode};
@@ -71,5 +72,7 @@ fn main() -> ExitCode {
 pub(crate) fn print(goal: &str, value: Estimate, bound: &str, met: bool, digits: usize) {
     let Estimate { value, low, high } = value;
     let verdict = if met { "met" } else { "short" };
-    println!("{goal}  {value:.digits$}  goal {bound}  {verdict:<5} [{low:.digits$}, {high:.digits$}]");
+    println!(
+        "{goal}  {value:.digits$}  goal {bound}  {verdict:<5} [{low:.digits$}, {high:.digits$}]"
+    );
 }
