@@ -11,7 +11,7 @@ pub use usecase::{
     authenticated::AuthenticatedKey,
     authenticator::{Authenticator, Guard, Subject},
     config::{AuthenticatorBuilder, ConfigError},
-    manager::KeyManager,
+    manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
 };
 pub use value::{

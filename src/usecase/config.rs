@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use super::authenticator::{Authenticator, Guard, Inner};
+use super::{
+    authenticator::{Authenticator, Guard, Inner},
+    manager::Issuing,
+};
 use crate::{
     state::store::{DynRepository, DynStore, KeyRepository, KeyStore},
     value::{clock::Clock, token::TokenFormat},
@@ -13,6 +16,7 @@ pub(super) struct Settings {
     pub(super) clock: Clock,
     pub(super) checksummed_prefixes: Box<[Box<str>]>,
     pub(super) token_format: TokenFormat,
+    pub(super) issuing: Issuing,
 }
 
 /// Sets up an [`Authenticator`].
@@ -23,6 +27,7 @@ pub struct AuthenticatorBuilder {
     clock: Clock,
     token_format: TokenFormat,
     checksummed_prefixes: Vec<Box<str>>,
+    pub(super) issuing: Issuing,
 }
 
 impl AuthenticatorBuilder {
@@ -42,6 +47,7 @@ impl AuthenticatorBuilder {
             clock: Clock::system(),
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
+            issuing: Issuing::default(),
         }
     }
 
@@ -57,6 +63,7 @@ impl AuthenticatorBuilder {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
+            issuing: self.issuing,
         };
         let inner = Inner { store: self.store, repository: self.repository, settings };
         Ok((Authenticator::from_inner(inner), Guard::new()))

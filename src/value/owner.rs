@@ -194,6 +194,26 @@ impl Owner {
     }
 }
 
+impl From<&Self> for Owner {
+    fn from(owner: &Self) -> Self {
+        owner.clone()
+    }
+}
+
+/// What [`Owner::new`] makes of it: enough to name one whose row is there already.
+impl From<OwnerId> for Owner {
+    fn from(id: OwnerId) -> Self {
+        Self::new(id)
+    }
+}
+
+/// What [`Owner::new`] makes of it: enough to name one whose row is there already.
+impl From<&str> for Owner {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -167,6 +167,17 @@ impl TokenFormat {
         Ok(Token(text))
     }
 
+    /// The same format with another prefix.
+    ///
+    /// # Errors
+    /// When the format can't take the prefix.
+    pub fn with_prefix(&self, prefix: &str) -> Result<Self, TokenError> {
+        match &self.0 {
+            Format::Knox { .. } => Self::knox(prefix),
+            Format::Checksummed { .. } => Self::checksummed(prefix),
+        }
+    }
+
     /// The prefix whose tokens carry a checksum, if this format has one.
     pub(crate) fn checksummed_prefix(&self) -> Option<&str> {
         match &self.0 {

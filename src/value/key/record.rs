@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::ApiKey;
+use super::{ApiKey, KeyId};
 use crate::value::owner::Owner;
 
 /// What a store answers: a key, its owner, and whatever a custom store attached.
@@ -27,6 +27,18 @@ impl Record {
     pub fn with_data<T: Any + Send + Sync>(mut self, data: T) -> Self {
         self.data = Some(Arc::new(data));
         self
+    }
+
+    /// The key's id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.key.id
+    }
+
+    /// The key's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.key.name
     }
 
     /// The key.

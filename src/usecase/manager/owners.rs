@@ -1,0 +1,169 @@
+//! Makes and changes owners.
+
+use super::{KeyError, KeyManager, limits, settle::settle};
+use crate::{
+    state::store::DynRepository,
+    usecase::authenticator::Subject,
+    value::owner::{AccountId, Owner, OwnerId},
+};
+
+/// What is to change about an owner; what is not given stays as it is.
+#[derive(Clone, Debug, Default)]
+#[must_use = "pass it to `KeyManager::update_owner`"]
+pub struct OwnerUpdate {
+    username: Option<Box<str>>,
+    is_active: Option<bool>,
+    is_staff: Option<bool>,
+    is_superuser: Option<bool>,
+    accounts: Option<Vec<AccountId>>,
+}
+
+impl OwnerUpdate {
+    /// Changes nothing, until a setter says what.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the name by which people know the owner, one line of 1 to 255 characters.
+    pub fn username(mut self, username: impl Into<Box<str>>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// Sets whether the owner is active; the keys of an inactive owner are refused.
+    pub fn active(mut self, is_active: bool) -> Self {
+        self.is_active = Some(is_active);
+        self
+    }
+
+    /// Sets whether the owner is staff. Keys that the owner holds stay as they are.
+    pub fn staff(mut self, is_staff: bool) -> Self {
+        self.is_staff = Some(is_staff);
+        self
+    }
+
+    /// Sets whether the owner is a superuser.
+    pub fn superuser(mut self, is_superuser: bool) -> Self {
+        self.is_superuser = Some(is_superuser);
+        self
+    }
+
+    /// Replaces the accounts the owner is a member of.
+    pub fn accounts<A: Into<AccountId>>(mut self, accounts: impl IntoIterator<Item = A>) -> Self {
+        self.accounts = Some(accounts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    fn check(&self) -> Result<(), KeyError> {
+        self.username.iter().try_for_each(|username| limits::line("username", username))?;
+        self.accounts.iter().flatten().try_for_each(limits::account)
+    }
+
+    fn apply(&self, mut owner: Owner) -> Owner {
+        if let Some(username) = &self.username {
+            owner = owner.with_username(username.clone());
+        }
+        if let Some(is_active) = self.is_active {
+            owner = owner.with_active(is_active);
+        }
+        if let Some(is_staff) = self.is_staff {
+            owner = owner.with_staff(is_staff);
+        }
+        if let Some(is_superuser) = self.is_superuser {
+            owner = owner.with_superuser(is_superuser);
+        }
+        if let Some(accounts) = &self.accounts {
+            owner = owner.with_accounts(accounts.iter().cloned());
+        }
+        owner
+    }
+}
+
+impl KeyManager {
+    /// Adds an owner. [`create`](Self::create) does so by itself for an owner that is not there.
+    ///
+    /// # Errors
+    /// `is_duplicate` when an owner of that id is there already, who stays unchanged; `is_invalid`
+    /// when an id or the username is empty or too long; `is_unsupported` when the store's schema
+    /// keeps owners elsewhere; `is_outcome_unknown` when the store failed on the way.
+    pub async fn create_owner(&self, owner: impl Into<Owner>) -> Result<Owner, KeyError> {
+        let repository = self.owners()?;
+        let owner = owner.into();
+        limits::owner(&owner)?;
+        let subjects = [Subject::Owner(owner.id().clone())];
+        let change = repository.insert_owner(owner.clone());
+        let outcome = settle(&*self.inner, &subjects, change).await;
+        outcome.map_err(KeyError::changing_owner)?;
+        Ok(owner)
+    }
+
+    /// Finds an owner by its id.
+    ///
+    /// # Errors
+    /// `is_not_found`; `is_unavailable` when the store could not look.
+    pub async fn owner(&self, id: impl Into<OwnerId>) -> Result<Owner, KeyError> {
+        let repository = self.repository()?;
+        let id = id.into();
+        let found = repository.owner(&id).await.map_err(KeyError::reading)?;
+        found.ok_or_else(KeyError::no_such_owner)
+    }
+
+    /// Changes what `update` gives and leaves the rest. No authentication in this process that
+    /// begins after it returned goes by the owner as it was.
+    ///
+    /// # Errors
+    /// `is_not_found`; `is_invalid` when an account's id or the username is empty or too long;
+    /// `is_unsupported` when the store's schema keeps owners elsewhere; `is_outcome_unknown` when
+    /// the store failed on the way.
+    pub async fn update_owner(
+        &self,
+        id: impl Into<OwnerId>,
+        update: OwnerUpdate,
+    ) -> Result<Owner, KeyError> {
+        let repository = self.owners()?;
+        let id = id.into();
+        update.check()?;
+        let subjects = [Subject::Owner(id.clone())];
+        let mut edit = |owner: &Owner| Some(update.apply(owner.clone()));
+        let change = repository.update_owner(&id, &mut edit);
+        let outcome = settle(&*self.inner, &subjects, change).await;
+        outcome.map_err(KeyError::changing_owner)
+    }
+
+    /// Lets the owner's keys be used again, those that are active themselves.
+    ///
+    /// # Errors
+    /// Those of [`update_owner`](Self::update_owner).
+    pub async fn activate_owner(&self, id: impl Into<OwnerId>) -> Result<Owner, KeyError> {
+        self.update_owner(id, OwnerUpdate::new().active(true)).await
+    }
+
+    /// Has all keys of the owner refused for as long as this lasts; the keys themselves stay as
+    /// they are. No policy refuses this.
+    ///
+    /// # Errors
+    /// Those of [`update_owner`](Self::update_owner).
+    pub async fn deactivate_owner(&self, id: impl Into<OwnerId>) -> Result<Owner, KeyError> {
+        self.update_owner(id, OwnerUpdate::new().active(false)).await
+    }
+
+    /// Replaces the accounts the owner is a member of.
+    ///
+    /// # Errors
+    /// Those of [`update_owner`](Self::update_owner).
+    pub async fn set_accounts<A: Into<AccountId>>(
+        &self,
+        id: impl Into<OwnerId>,
+        accounts: impl IntoIterator<Item = A>,
+    ) -> Result<Owner, KeyError> {
+        self.update_owner(id, OwnerUpdate::new().accounts(accounts)).await
+    }
+
+    fn owners(&self) -> Result<&dyn DynRepository, KeyError> {
+        let repository = self.repository()?;
+        if !repository.capabilities().owners {
+            return Err(KeyError::not_in_schema("owners are kept elsewhere: change them there"));
+        }
+        Ok(repository)
+    }
+}

@@ -1,0 +1,98 @@
+//! Who may hold a working key.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use super::error::KeyError;
+use crate::{state::store::StoreError, usecase::config::AuthenticatorBuilder, value::owner::Owner};
+
+/// The source system's rule, in its own words.
+const STAFF_ONLY: &str = "API Keys can only be created for staff users.";
+const ACTIVE_ONLY: &str = "an inactive owner can't hold a working key: activate the owner first";
+
+/// Who may hold a working key: judged when a key is created and when one is activated, on the
+/// owner's row as it is stored. Deactivation is never refused.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Issuing {
+    /// Staff owners alone, the default and the rule of the source system. The error for anybody
+    /// else reads `API Keys can only be created for staff users.`
+    #[default]
+    StaffOwners,
+    /// Any owner who is active, as in plain knox.
+    AnyActiveOwner,
+    /// A rule of one's own; make it with [`Issuing::rule`].
+    Rule(Arc<dyn Fn(&Owner) -> Result<(), String> + Send + Sync>),
+}
+
+impl Issuing {
+    /// A rule of one's own: an `Err` refuses, and its text is what the business-rule error says.
+    /// It runs inside the store's transaction, perhaps more than once: let it be quick and ask
+    /// nobody.
+    #[must_use]
+    pub fn rule(rule: impl Fn(&Owner) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self::Rule(Arc::new(rule))
+    }
+
+    fn judge(&self, owner: &Owner) -> Result<(), Cow<'static, str>> {
+        match self {
+            Self::StaffOwners if owner.is_staff() => Ok(()),
+            Self::StaffOwners => Err(STAFF_ONLY.into()),
+            Self::AnyActiveOwner if owner.is_active() => Ok(()),
+            Self::AnyActiveOwner => Err(ACTIVE_ONLY.into()),
+            Self::Rule(rule) => rule(owner).map_err(Cow::Owned),
+        }
+    }
+}
+
+impl fmt::Debug for Issuing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StaffOwners => "StaffOwners",
+            Self::AnyActiveOwner => "AnyActiveOwner",
+            Self::Rule(_) => "Rule(..)",
+        })
+    }
+}
+
+impl AuthenticatorBuilder {
+    /// Who may hold a working key; staff owners by default, as in the source system.
+    pub fn issuing(mut self, issuing: Issuing) -> Self {
+        self.issuing = issuing;
+        self
+    }
+}
+
+/// One change's judgement: it remembers why the last call said no, as a store may call again.
+pub(super) struct Judgement<'a> {
+    issuing: &'a Issuing,
+    refusal: Option<Cow<'static, str>>,
+}
+
+impl<'a> Judgement<'a> {
+    pub(super) fn by(issuing: &'a Issuing) -> Self {
+        Self { issuing, refusal: None }
+    }
+
+    /// Judges, and forgets an earlier call's refusal: the store began its transaction anew.
+    pub(super) fn admits(&mut self, stored: &Owner) -> bool {
+        self.refusal = self.issuing.judge(stored).err();
+        self.refusal.is_none()
+    }
+
+    /// This call has nothing to judge, whatever an earlier one had.
+    pub(super) fn forget(&mut self) {
+        self.refusal = None;
+    }
+
+    /// Why the change failed: the refusal explains one that the store did not apply.
+    pub(super) fn explain(
+        self,
+        error: StoreError,
+        otherwise: fn(StoreError) -> KeyError,
+    ) -> KeyError {
+        match self.refusal {
+            Some(words) if error.is_not_applied() => KeyError::business_rule(words),
+            _ => otherwise(error),
+        }
+    }
+}
