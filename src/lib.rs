@@ -7,6 +7,8 @@ mod usecase;
 mod value;
 
 pub use state::store::{MemoryStore, SharedStore};
+#[cfg(feature = "sqlite")]
+pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
     authenticated::AuthenticatedKey,
     authenticator::{Authenticator, Guard, Subject},

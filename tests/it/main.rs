@@ -2,4 +2,6 @@
 
 mod house;
 mod manager;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;

@@ -20,6 +20,7 @@ enum Kind {
     NotFound,
     Unsupported,
     NotApplied,
+    Unusable,
     Other,
 }
 
@@ -59,6 +60,13 @@ impl StoreError {
     #[must_use]
     pub fn not_applied_because(source: impl Into<Source>) -> Self {
         Self { kind: Kind::NotApplied, source: Some(source.into()) }
+    }
+
+    /// The store can't be opened or set up. The message is shown as it stands: one line that says
+    /// what is wrong and what to do.
+    #[must_use]
+    pub fn unusable(message: impl Into<Source>) -> Self {
+        Self { kind: Kind::Unusable, source: Some(message.into()) }
     }
 
     /// Anything else. After a change, its outcome counts as unknown.
@@ -114,13 +122,16 @@ impl fmt::Display for StoreError {
             (Kind::Unsupported, Some(what)) => write!(f, "not supported by this schema: {what}"),
             (Kind::Unsupported, None) => f.write_str("not supported by this schema"),
             (Kind::NotApplied, _) => f.write_str("the change was not applied"),
-            (Kind::Other, _) => f.write_str("the key store failed"),
+            (Kind::Unusable, Some(message)) => message.fmt(f),
+            (Kind::Other | Kind::Unusable, _) => f.write_str("the key store failed"),
         }
     }
 }
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+        let source = self.source.as_deref()?;
+        // An unusable store's message is shown already: what follows it is what lies behind it.
+        if self.kind == Kind::Unusable { source.source() } else { Some(source) }
     }
 }

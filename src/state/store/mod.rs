@@ -8,8 +8,8 @@ mod erased;
 mod error;
 mod memory;
 mod shared;
-// #[cfg(feature = "sqlite")]
-// mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 // #[cfg(feature = "test-util")]
 // pub mod conformance;
@@ -21,5 +21,5 @@ pub(crate) use erased::{DynRepository, DynStore};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use shared::SharedStore;
-// #[cfg(feature = "sqlite")]
-// pub(crate) use sqlite::{SqliteOptions, SqliteStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteStore};

@@ -1,0 +1,127 @@
+//! The embedded store: keys in a SQLite file, alone or beside a user's own tables.
+
+mod failure;
+mod location;
+mod migrate;
+mod options;
+mod read;
+mod row;
+mod schema;
+mod statements;
+mod write;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
+
+pub use options::SqliteOptions;
+
+use self::statements::Statements;
+use super::error::StoreError;
+use crate::value::digest::DigestAlgorithm;
+
+/// Keys in a SQLite database. Clones share its connections.
+///
+/// # Rules
+/// 1. [`open`](Self::open) makes the file and its tables if they are not there, and brings older
+///    tables up to date, in one transaction. Two processes may do so at once.
+/// 2. A database that it opened itself is in WAL mode, so that reads never wait for a change, and
+///    its changes are synced to disk before they return (`synchronous = FULL`): a revocation
+///    survives the machine's power being cut. One connection writes; others read.
+/// 3. On a [pool of the user's](Self::from_pool) every change is a `BEGIN IMMEDIATE` transaction,
+///    and no setting of the pool is touched: its `synchronous` decides what a power cut may undo.
+/// 4. All tables and indices begin with one [prefix](SqliteOptions::table_prefix), and their
+///    versions are kept in a table of their own, so that a user's own migrations may run before
+///    and after ours in the same database.
+/// 5. A file that can't be written still authenticates if its tables are up to date; changes and
+///    last uses then answer [`is_unsupported`](StoreError::is_unsupported). A WAL database in a
+///    folder that can't be written needs `?immutable=1`, which is right only while nothing else
+///    changes the file.
+/// 6. A row that can't be read is an error, never an absent key or a missing expiry. A key whose
+///    owner was deleted is no key.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_token_auth::{DigestAlgorithm, SqliteStore, TokenDigest, store::KeyStore};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("token-auth.db");
+/// let store = SqliteStore::open(path).await?;
+/// let unknown = TokenDigest::of(DigestAlgorithm::Sha256, "no such token");
+/// assert!(store.find(unknown).await?.is_none());
+///
+/// let error = SqliteStore::open("no/such/folder/token-auth.db").await.unwrap_err();
+/// assert!(error.to_string().contains("create the folder"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    read: SqlitePool,
+    /// `None` where the location itself says that nothing may be written.
+    write: Option<SqlitePool>,
+    algorithm: DigestAlgorithm,
+    statements: Arc<Statements>,
+    /// Whether [`close`](Self::close) may close the pools: not those of a user.
+    owns_pools: bool,
+}
+
+impl SqliteStore {
+    /// Opens a database with the default options: a path such as `token-auth.db`, or a URL such as
+    /// `sqlite:token-auth.db?mode=ro`.
+    ///
+    /// # Errors
+    /// When the database can't be opened or used; the message says what to do.
+    pub async fn open(location: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::options().open(location).await
+    }
+
+    /// Keeps the keys in a database of the user's own, with the default options.
+    ///
+    /// # Errors
+    /// When the database can't be used; the message says what to do.
+    pub async fn from_pool(pool: SqlitePool) -> Result<Self, StoreError> {
+        Self::options().from_pool(pool).await
+    }
+
+    /// Sets up a store other than by default.
+    pub fn options() -> SqliteOptions {
+        SqliteOptions::default()
+    }
+
+    /// Waits until every connection that [`open`](Self::open) made is closed, so that the file may
+    /// be moved or copied. A pool of the user's stays open.
+    pub async fn close(&self) {
+        if self.owns_pools {
+            self.read.close().await;
+            if let Some(write) = &self.write {
+                write.close().await;
+            }
+        }
+    }
+
+    /// A connection for a change.
+    async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        let pool =
+            self.write.as_ref().ok_or_else(|| StoreError::unsupported(failure::READ_ONLY))?;
+        loop {
+            let connection = pool.acquire().await.map_err(failure::of)?;
+            // SQLite may end a transaction by itself, on a full disk for one; sqlx then counts it
+            // as open for good, and no change could ever begin on this connection again.
+            if !sqlx::Connection::is_in_transaction(&*connection) {
+                return Ok(connection);
+            }
+            connection.close().await.map_err(failure::of)?;
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("algorithm", &self.algorithm)
+            .field("is_writable", &self.write.is_some())
+            .finish_non_exhaustive()
+    }
+}
