@@ -37,15 +37,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
         .layer(TraceLayer::new_for_http())
         // Outside of the authentication: preflights carry no key, and a browser can read a 401.
-        .layer(CorsLayer::new().allow_origin(tower_http::cors::Any).allow_headers([
-            header::AUTHORIZATION,
-        ]))
+        .layer(
+            CorsLayer::new()
+                .allow_origin(tower_http::cors::Any)
+                .allow_headers([header::AUTHORIZATION]),
+        )
         .token_auth(auth)
         // Inside of it: only admitted requests take time and room.
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::GATEWAY_TIMEOUT,
-            Duration::from_secs(10),
-        ))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(10)))
         .concurrency_limit(64)
         .service(service_fn(hello));
 

@@ -6,12 +6,20 @@ mod state;
 mod usecase;
 mod value;
 
+#[cfg(feature = "util")]
+pub use edge::ext::ServiceBuilderExt;
+#[cfg(feature = "test-util")]
+pub use edge::testing;
+pub use edge::{
+    bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
+    responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
+};
 pub use state::store::{MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
     authenticated::AuthenticatedKey,
-    authenticator::{Authenticator, Guard, Subject},
+    authenticator::{Authenticator, Guard},
     config::{AuthenticatorBuilder, ConfigError},
     manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
@@ -21,6 +29,7 @@ pub use value::{
     digest::{DigestAlgorithm, DigestError, TokenDigest},
     key::{ApiKey, KeyId, Record, Status},
     owner::{AccountId, Owner, OwnerId},
+    subject::Subject,
     token::{Token, TokenError, TokenFormat, TokenKey},
 };
 

@@ -1,1 +1,16 @@
 //! Floor 3, the edge: what turns an HTTP request into a decision, and a refusal into a response.
+
+pub mod bypass;
+mod credential;
+#[cfg(feature = "util")]
+pub(crate) mod ext;
+#[cfg(feature = "axum")]
+mod extract;
+pub(crate) mod future;
+pub(crate) mod layer;
+pub mod responder;
+pub(crate) mod service;
+mod settings;
+#[cfg(feature = "test-util")]
+pub mod testing;
+pub(crate) mod visitor;

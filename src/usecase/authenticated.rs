@@ -2,6 +2,11 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
+#[cfg(feature = "test-util")]
+use chrono::DateTime;
+
+#[cfg(feature = "test-util")]
+use crate::value::digest::{DigestAlgorithm, TokenDigest};
 use crate::value::{
     key::{ApiKey, KeyId, Record},
     owner::Owner,
@@ -48,6 +53,51 @@ impl AuthenticatedKey {
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.0.data()
+    }
+}
+
+/// Keys for tests of one's own handlers (`test-util`).
+#[cfg(feature = "test-util")]
+impl AuthenticatedKey {
+    /// A key that no store knows: active, named `test`, of the active staff owner `tester`.
+    #[must_use]
+    pub fn for_test() -> Self {
+        let digest = TokenDigest::of(DigestAlgorithm::Sha256, "a token that nobody holds");
+        let key = ApiKey::new(KeyId::random(), digest, "tester".into(), DateTime::UNIX_EPOCH);
+        Self(Arc::new(Record::new(key.with_name("test"), Owner::staff("tester"))))
+    }
+
+    /// Sets the key's name.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<Box<str>>) -> Self {
+        self.with_key(|key| key.with_name(name))
+    }
+
+    /// Sets the key's scopes.
+    #[must_use]
+    pub fn with_scopes<T: Into<Box<str>>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.with_key(|key| key.with_scopes(scopes))
+    }
+
+    /// Changes the key by its own setters.
+    #[must_use]
+    pub fn with_key(mut self, edit: impl FnOnce(ApiKey) -> ApiKey) -> Self {
+        let key = Arc::make_mut(&mut self.0).key_mut();
+        *key = edit(key.clone());
+        self
+    }
+
+    /// Sets whose key it is.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        Arc::make_mut(&mut self.0).set_owner(owner);
+        self
+    }
+
+    /// Attaches data, as a custom store does.
+    #[must_use]
+    pub fn with_data<T: Any + Send + Sync>(self, data: T) -> Self {
+        Self(Arc::new(Record::clone(&self.0).with_data(data)))
     }
 }
 

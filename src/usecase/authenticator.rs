@@ -9,26 +9,18 @@ use super::{
     rejection::{Rejection, RejectionKind},
 };
 use crate::{
-    state::store::{DynRepository, DynStore, KeyRepository, KeyStore},
+    state::{
+        cache::{Cache, Demand, Known, ReadError},
+        store::{DynRepository, DynStore, KeyRepository, KeyStore},
+    },
     value::{
-        digest::TokenDigest,
-        key::{KeyId, Status},
-        owner::OwnerId,
+        clock::Reading,
+        digest::{DigestAlgorithm, TokenDigest},
+        key::{Record, Status},
+        subject::Subject,
         token,
     },
 };
-
-/// What a revocation is about: whatever was read about it before is outdated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Subject {
-    /// One token: also that there was none.
-    Digest(TokenDigest),
-    /// One key.
-    Key(KeyId),
-    /// All keys of an owner.
-    Owner(OwnerId),
-}
 
 /// How a decision may be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +39,7 @@ pub struct Authenticator {
 }
 
 pub(super) struct Inner {
+    pub(super) cache: Arc<Cache>,
     pub(super) store: Arc<dyn DynStore>,
     pub(super) repository: Option<Arc<dyn DynRepository>>,
     pub(super) settings: Settings,
@@ -55,7 +48,18 @@ pub(super) struct Inner {
 impl Inner {
     /// Outdates all that was read about `subjects` before this call.
     pub(super) fn invalidate(&self, subjects: &[Subject]) {
-        let _ = subjects;
+        self.cache.revoke(subjects);
+    }
+
+    /// The judgement of a record, now: however old it is, never more lenient than its words.
+    fn judge(record: &Arc<Record>, now: &Reading) -> Result<AuthenticatedKey, Rejection> {
+        let kind = match record.status_at(now.wall) {
+            Status::Usable => return Ok(AuthenticatedKey::new(Arc::clone(record))),
+            Status::Expired => RejectionKind::Expired,
+            Status::KeyInactive => RejectionKind::KeyInactive,
+            Status::OwnerInactive => RejectionKind::OwnerInactive,
+        };
+        Err(Rejection::new(kind))
     }
 }
 
@@ -77,25 +81,29 @@ impl Authenticator {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Decides about a token.
+    /// Decides about a token, from the cache or by a read of the store that is shared with others.
+    ///
+    /// It may be dropped at any time: on a runtime the read goes on, and others have its result. It
+    /// needs a tokio runtime with timers for the store timeout to hold.
     ///
     /// # Errors
     /// Why the token may not pass.
     pub async fn authenticate(&self, token: &str) -> Result<AuthenticatedKey, Rejection> {
-        let digest = self.digest_of(token)?;
-        match self.cached(&digest) {
-            Some(decision) => decision,
-            None => self.resolve(digest, Freshness::Cached).await,
-        }
+        self.decide(self.digest_of(token)?).await
     }
 
     /// Judges an admitted key again, as of now: for websockets, long streams, and work that waited
-    /// in a queue.
+    /// in a queue. Dropping it is as harmless as dropping [`authenticate`](Self::authenticate).
     ///
     /// # Errors
     /// Why the key may not pass any more.
     pub async fn recheck(&self, key: &AuthenticatedKey) -> Result<AuthenticatedKey, Rejection> {
-        let digest = *key.key().digest();
+        let now = self.decide(*key.key().digest()).await?;
+        // The token may have been given to another key since.
+        if now.id() == key.id() { Ok(now) } else { Err(Rejection::new(RejectionKind::Unknown)) }
+    }
+
+    async fn decide(&self, digest: TokenDigest) -> Result<AuthenticatedKey, Rejection> {
         match self.cached(&digest) {
             Some(decision) => decision,
             None => self.resolve(digest, Freshness::Cached).await,
@@ -109,13 +117,21 @@ impl Authenticator {
     }
 
     /// Outdates all that was read about `subject` before this call: for stores without a feed, when
-    /// the user's own code changed them. No authentication that begins after it returned uses it.
+    /// the user's own code changed them. Call it after the commit; no authentication that begins
+    /// after it returned uses what was read before.
     pub fn revoke(&self, subject: &Subject) {
-        let _ = subject;
+        self.inner.cache.revoke(std::slice::from_ref(subject));
     }
 
     /// Outdates all that was read before this call.
-    pub fn flush(&self) {}
+    pub fn flush(&self) {
+        self.inner.cache.flush();
+    }
+
+    /// The hash function by which the store knows its tokens.
+    pub(crate) fn digest_algorithm(&self) -> DigestAlgorithm {
+        self.inner.store.digest_algorithm()
+    }
 
     /// The digest by which the store knows `token`, unless its checksum tells that there is none.
     pub(crate) fn digest_of(&self, token: &str) -> Result<TokenDigest, Rejection> {
@@ -133,8 +149,16 @@ impl Authenticator {
         &self,
         digest: &TokenDigest,
     ) -> Option<Result<AuthenticatedKey, Rejection>> {
-        let _ = digest;
-        None
+        let now = self.inner.settings.clock.read();
+        match self.inner.cache.lookup(digest, &now)? {
+            Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
+            Known::Present { record, chores } => {
+                if let Some(slot) = chores {
+                    self.inner.cache.refresh(&slot, now.monotonic);
+                }
+                Some(Inner::judge(&record, &now))
+            }
+        }
     }
 
     /// The decision, through the store if need be.
@@ -144,20 +168,31 @@ impl Authenticator {
         freshness: Freshness,
     ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
-        let _ = freshness;
         async move {
-            let found = inner.store.find(digest).await;
-            let record = found
-                .map_err(|_| Rejection::new(RejectionKind::StoreUnavailable))?
-                .ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
-            match record.status_at(inner.settings.clock.now()) {
-                Status::Usable => Ok(AuthenticatedKey::new(Arc::new(record))),
-                Status::Expired => Err(Rejection::new(RejectionKind::Expired)),
-                Status::KeyInactive => Err(Rejection::new(RejectionKind::KeyInactive)),
-                Status::OwnerInactive => Err(Rejection::new(RejectionKind::OwnerInactive)),
-            }
+            let demand = match freshness {
+                Freshness::Cached => Demand::Current,
+                Freshness::Authoritative => {
+                    let now = inner.settings.clock.read();
+                    if let Some(Known::Absent) = inner.cache.lookup(&digest, &now) {
+                        return Err(Rejection::new(RejectionKind::Unknown));
+                    }
+                    Demand::Own
+                }
+            };
+            let slot = inner.cache.fetch(digest, demand).await.map_err(refusal)?;
+            let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
+            Inner::judge(record, &inner.settings.clock.read())
         }
     }
+}
+
+/// Trouble of the store is never an answer about the key.
+fn refusal(error: ReadError) -> Rejection {
+    Rejection::new(match error {
+        ReadError::Unavailable => RejectionKind::StoreUnavailable,
+        ReadError::TimedOut => RejectionKind::TimedOut,
+        ReadError::Overloaded => RejectionKind::Overloaded,
+    })
 }
 
 impl fmt::Debug for Authenticator {

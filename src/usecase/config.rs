@@ -1,14 +1,43 @@
 //! How an authenticator is set up: every default with its reason, every nonsense refused.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     authenticator::{Authenticator, Guard, Inner},
     manager::Issuing,
 };
 use crate::{
-    state::store::{DynRepository, DynStore, KeyRepository, KeyStore},
-    value::{clock::Clock, token::TokenFormat},
+    state::{
+        cache::{Cache, CacheSettings},
+        store::{DynRepository, DynStore, KeyRepository, KeyStore},
+    },
+    value::{
+        clock::Clock,
+        token::{TokenError, TokenFormat},
+    },
+};
+
+/// What the cache does unless it is told otherwise.
+const DEFAULTS: CacheSettings = CacheSettings {
+    // 40 MB at some 400 bytes each: more keys than most services have issued.
+    capacity: 100_000,
+    // Enough that a client with a wrong token costs one read in five seconds, small enough that a
+    // flood of junk is bounded to about a megabyte.
+    absent_capacity: 10_000,
+    // One bound everywhere: without a revocation feed, a key revoked elsewhere passes for at most
+    // this long.
+    fresh_ttl: Duration::from_secs(10),
+    // A key made elsewhere is refused for at most this long to a client that was too early.
+    absent_ttl: Duration::from_secs(5),
+    // A lookup by primary key takes milliseconds; what takes longer than this is a store in
+    // trouble, and most clients have given up by five.
+    store_timeout: Duration::from_secs(2),
+    // More than any pool of connections that stores come with, so that the pool stays the limit.
+    max_in_flight: 64,
+    // Half: a flood of junk slows unknown keys down by half and known ones not at all.
+    reserved_in_flight: 32,
+    // Sixteen turns' worth: at a store's usual millisecond that is a wait of some 20 ms.
+    max_waiting: 1_024,
 };
 
 /// What an authenticator was set up with.
@@ -28,6 +57,7 @@ pub struct AuthenticatorBuilder {
     token_format: TokenFormat,
     checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
+    cache: CacheSettings,
 }
 
 impl AuthenticatorBuilder {
@@ -48,7 +78,85 @@ impl AuthenticatorBuilder {
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
             issuing: Issuing::default(),
+            cache: DEFAULTS,
         }
+    }
+
+    /// How many keys the cache holds; 100,000 by default, about 40 MB when it is full. Past that,
+    /// keys that were not used lately are read again when they return.
+    pub fn capacity(mut self, keys: usize) -> Self {
+        self.cache.capacity = keys;
+        self
+    }
+
+    /// How many tokens the cache remembers as unknown, apart from the keys; 10,000 by default,
+    /// about a megabyte. Junk can never evict a key.
+    pub fn negative_capacity(mut self, tokens: usize) -> Self {
+        self.cache.absent_capacity = tokens;
+        self
+    }
+
+    /// For how long a record is used after it was read; 10 s by default. It is what bounds a
+    /// revocation that was made elsewhere, where no feed tells of it; this authenticator's own
+    /// revocations hold at once. A key in use is read anew in the background after four fifths of
+    /// it, so that its requests never wait.
+    pub fn fresh_ttl(mut self, ttl: Duration) -> Self {
+        self.cache.fresh_ttl = ttl;
+        self
+    }
+
+    /// For how long a token is taken for unknown after a read found none; 5 s by default. A key
+    /// created here is known at once, one created elsewhere after this long at most.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.cache.absent_ttl = ttl;
+        self
+    }
+
+    /// How long a request waits for the store, its turn included; 2 s by default. Then it is
+    /// answered 503.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.cache.store_timeout = timeout;
+        self
+    }
+
+    /// How many reads of the store may be under way; 64 by default, at least 2. Half of them serve
+    /// only keys that the cache knows, so that a flood of unknown tokens can't starve those.
+    pub fn max_in_flight(mut self, reads: usize) -> Self {
+        self.cache.max_in_flight = reads;
+        self.cache.reserved_in_flight = reads / 2;
+        self
+    }
+
+    /// How many reads may wait for their turn; 1,024 by default, shared out as the turns are.
+    /// Requests for one token share a read and count once. One more is answered 503 at once.
+    pub fn max_waiting(mut self, reads: usize) -> Self {
+        self.cache.max_waiting = reads;
+        self
+    }
+
+    /// What issued tokens look like; 64 hexadecimal characters by default, as knox's. The prefix of
+    /// a checksummed format is registered with it.
+    pub fn token_format(mut self, format: TokenFormat) -> Self {
+        self.token_format = format;
+        self
+    }
+
+    /// Registers a prefix whose tokens carry a checksum, beside the one in use: a token under it
+    /// with a wrong checksum is refused without asking the store.
+    ///
+    /// # Errors
+    /// When the prefix is not one that [`TokenFormat::checksummed`] takes.
+    pub fn checksummed_prefix(mut self, prefix: &str) -> Result<Self, TokenError> {
+        TokenFormat::checksummed(prefix)?;
+        self.checksummed_prefixes.push(prefix.into());
+        Ok(self)
+    }
+
+    /// Where to read the time, for tests (`test-util`).
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
     }
 
     /// Builds the authenticator, and the guard whose `shutdown` drains its recorder. Nothing is
@@ -57,6 +165,7 @@ impl AuthenticatorBuilder {
     /// # Errors
     /// When a setting makes no sense; the message says which and what to do.
     pub fn build(self) -> Result<(Authenticator, Guard), ConfigError> {
+        check(&self.cache)?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
         let settings = Settings {
@@ -65,9 +174,44 @@ impl AuthenticatorBuilder {
             token_format: self.token_format,
             issuing: self.issuing,
         };
-        let inner = Inner { store: self.store, repository: self.repository, settings };
+        let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
+        let cache = Arc::new(cache);
+        let inner = Inner { cache, store: self.store, repository: self.repository, settings };
         Ok((Authenticator::from_inner(inner), Guard::new()))
     }
+}
+
+fn check(cache: &CacheSettings) -> Result<(), ConfigError> {
+    /// A place in the cache has a number of 32 bits.
+    const MAX_CAPACITY: usize = 1 << 31;
+    let sizes = [("capacity", cache.capacity), ("negative_capacity", cache.absent_capacity)];
+    for (name, size) in sizes {
+        if !(1..=MAX_CAPACITY).contains(&size) {
+            return Err(ConfigError::new(format!(
+                "{name} is {size}: set it to between 1 and {MAX_CAPACITY} entries"
+            )));
+        }
+    }
+    let spans = [
+        ("fresh_ttl", cache.fresh_ttl),
+        ("negative_ttl", cache.absent_ttl),
+        ("store_timeout", cache.store_timeout),
+    ];
+    for (name, span) in spans {
+        if span.is_zero() {
+            return Err(ConfigError::new(format!("{name} is 0: set it to more than 0 seconds")));
+        }
+    }
+    if cache.max_in_flight < 2 {
+        return Err(ConfigError::new(format!(
+            "max_in_flight is {}: set it to 2 or more, as half of the reads are kept for known keys",
+            cache.max_in_flight
+        )));
+    }
+    if cache.max_waiting == 0 {
+        return Err(ConfigError::new("max_waiting is 0: set it to 1 or more"));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for AuthenticatorBuilder {

@@ -11,12 +11,19 @@ pub struct Rejection {
     kind: RejectionKind,
     detail: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    /// Tells the two ways of being malformed apart, as knox has words for each.
+    lacks_token: bool,
 }
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
         let retry_after = kind.is_unavailable().then_some(Duration::from_secs(1));
-        Self { kind, detail: None, retry_after }
+        Self { kind, detail: None, retry_after, lacks_token: false }
+    }
+
+    /// Malformed, because a source is there and no token in it.
+    pub(crate) fn without_token(detail: &'static str) -> Self {
+        Self { lacks_token: true, ..Self::new(RejectionKind::Malformed).with_detail(detail) }
     }
 
     /// Says it in words that fit the service's own configuration; never with a client's value.
@@ -29,6 +36,11 @@ impl Rejection {
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
         self.kind
+    }
+
+    /// Whether the credential is malformed for want of a token.
+    pub(crate) fn lacks_token(&self) -> bool {
+        self.lacks_token
     }
 
     /// What the client is told, unless the responder has words of its own.

@@ -40,6 +40,13 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Both clocks, read at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) wall: DateTime<Utc>,
+    pub(crate) monotonic: Monotonic,
+}
+
 /// Where an authenticator reads the time: the machine's clocks, or in tests a [`ManualClock`].
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
@@ -67,6 +74,11 @@ impl Clock {
             #[cfg(any(test, feature = "test-util"))]
             Source::Manual(clock) => clock.wall(),
         }
+    }
+
+    /// Both at once.
+    pub(crate) fn read(&self) -> Reading {
+        Reading { wall: self.now(), monotonic: self.monotonic() }
     }
 
     /// The time that has passed: what ages and timeouts are measured by.

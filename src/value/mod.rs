@@ -4,4 +4,5 @@ pub(crate) mod clock;
 pub(crate) mod digest;
 pub(crate) mod key;
 pub(crate) mod owner;
+pub(crate) mod subject;
 pub(crate) mod token;

@@ -1,1 +1,169 @@
-//! What is remembered of the store, and how a revocation outdates it.
+//! What is known of keys, for as long as it may be relied on.
+//!
+//! Reads go to the store through shared flights, what they find is kept in two bounded tables (of
+//! present and of absent keys), and the fence tells what a revocation has outdated since. A slot is
+//! checked at every use: being found proves nothing.
+
+mod fence;
+mod fetch;
+mod flight;
+mod map;
+mod publish;
+mod sieve;
+mod slot;
+mod sync;
+mod table;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+pub(crate) use fetch::Demand;
+pub(crate) use flight::ReadError;
+pub(crate) use slot::{DueCell, Slot};
+
+use self::{
+    fence::Fence,
+    flight::{Breaker, Flights, Lanes},
+    table::Table,
+};
+use crate::{
+    state::store::DynStore,
+    value::{
+        clock::{Clock, Reading},
+        digest::TokenDigest,
+        key::Record,
+        subject::Subject,
+    },
+};
+
+/// How far calendar and monotonic clock may drift apart before that counts as a suspended machine.
+const CLOCK_JUMP_MILLIS: u64 = 2_000;
+/// How large the cache is and how long it may be relied on. Every number is at least 1.
+#[derive(Clone, Debug)]
+pub(crate) struct CacheSettings {
+    pub(crate) capacity: usize,
+    pub(crate) absent_capacity: usize,
+    pub(crate) fresh_ttl: Duration,
+    pub(crate) absent_ttl: Duration,
+    pub(crate) store_timeout: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) reserved_in_flight: usize,
+    pub(crate) max_waiting: usize,
+}
+
+pub(crate) struct Cache {
+    store: Arc<dyn DynStore>,
+    clock: Clock,
+    fence: Fence,
+    present: Table,
+    absent: Table,
+    flights: Flights,
+    lanes: Lanes,
+    breaker: Breaker,
+    fresh_ttl: Duration,
+    absent_ttl: Duration,
+    /// The age from which a hit asks for a refresh.
+    refresh_after: Duration,
+    store_timeout: Duration,
+    /// Calendar minus monotonic clock, in milliseconds, as the last jump left it.
+    clock_offset: AtomicI64,
+}
+
+/// What the cache knows of a digest.
+pub(crate) enum Known {
+    /// Its record, and the slot itself if there is something to be done about it.
+    Present { record: Arc<Record>, chores: Option<Arc<Slot>> },
+    /// That there was none.
+    Absent,
+}
+
+impl Cache {
+    pub(crate) fn new(store: Arc<dyn DynStore>, clock: Clock, settings: &CacheSettings) -> Self {
+        let slots = settings.capacity.saturating_add(settings.absent_capacity);
+        Self::with_fence(store, clock, settings, Fence::for_capacity(slots))
+    }
+
+    fn with_fence(
+        store: Arc<dyn DynStore>,
+        clock: Clock,
+        settings: &CacheSettings,
+        fence: Fence,
+    ) -> Self {
+        let &CacheSettings { fresh_ttl, absent_ttl, store_timeout, .. } = settings;
+        let offset = offset_millis(&clock.read());
+        Self {
+            store,
+            clock,
+            fence,
+            present: Table::new(settings.capacity),
+            absent: Table::new(settings.absent_capacity),
+            flights: Flights::new(store_timeout),
+            lanes: Lanes::new(
+                settings.max_in_flight,
+                settings.reserved_in_flight,
+                settings.max_waiting,
+            ),
+            breaker: Breaker::default(),
+            fresh_ttl,
+            absent_ttl,
+            // At four fifths of its life: early enough that the read lands before the end, late
+            // enough that it costs a quarter more reads and no more.
+            refresh_after: fresh_ttl.mul_f64(0.8),
+            store_timeout,
+            clock_offset: AtomicI64::new(offset),
+        }
+    }
+
+    /// What is known of a digest and may be relied on at `now`, which was read after the
+    /// authentication began. No await, no store.
+    pub(crate) fn lookup(&self, digest: &TokenDigest, now: &Reading) -> Option<Known> {
+        self.notice_clock_jump(now);
+        let present = self.present.read(digest, |slot| {
+            let record = self.usable(slot, now).then(|| slot.record())??;
+            let has_chores = slot.wants_refresh(now.monotonic)
+                || now.monotonic.as_nanos() >= slot.due().load(Ordering::Relaxed);
+            let chores = has_chores.then(|| Arc::clone(slot));
+            Some(Known::Present { record: Arc::clone(record), chores })
+        });
+        present.or_else(|| {
+            self.absent.read(digest, |slot| self.usable(slot, now).then_some(Known::Absent))
+        })
+    }
+
+    /// Whether a slot is current and young enough.
+    fn usable(&self, slot: &Slot, now: &Reading) -> bool {
+        let ttl = if slot.record().is_some() { self.fresh_ttl } else { self.absent_ttl };
+        now.monotonic.since(slot.loaded_at()) < ttl && slot.is_current(&self.fence)
+    }
+
+    /// Outdates whatever was read about `subjects` before this call. Call it after the commit.
+    pub(crate) fn revoke(&self, subjects: &[Subject]) {
+        self.fence.revoke(subjects);
+    }
+
+    /// Outdates whatever was read before this call.
+    pub(crate) fn flush(&self) {
+        self.fence.flush();
+    }
+
+    /// Flushes when calendar and monotonic clock have drifted apart: the monotonic clock stands
+    /// still while a machine sleeps, so that ages would come out too young.
+    fn notice_clock_jump(&self, now: &Reading) {
+        let offset = offset_millis(now);
+        // Acquire and Release: who sees the new offset sees the flush that was made for it.
+        if offset.abs_diff(self.clock_offset.load(Ordering::Acquire)) > CLOCK_JUMP_MILLIS {
+            self.fence.flush();
+            self.clock_offset.store(offset, Ordering::Release);
+        }
+    }
+}
+
+fn offset_millis(now: &Reading) -> i64 {
+    let passed = i64::try_from(now.monotonic.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+    now.wall.timestamp_millis().saturating_sub(passed)
+}

@@ -93,6 +93,19 @@ impl Record {
     }
 }
 
+/// What only keys made for tests need.
+#[cfg(feature = "test-util")]
+impl Record {
+    pub(crate) fn key_mut(&mut self) -> &mut ApiKey {
+        &mut self.key
+    }
+
+    pub(crate) fn set_owner(&mut self, owner: Owner) {
+        self.key.owner = owner.id().clone();
+        self.owner = Arc::new(owner);
+    }
+}
+
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")

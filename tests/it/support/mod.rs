@@ -1,7 +1,9 @@
 //! What several subjects need: a store that can be scripted, and keys put straight into a store.
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
+pub(crate) mod http;
 mod scripted;
+pub(crate) mod wire;
 
 use chrono::{DateTime, Utc};
 use tower_token_auth::{

@@ -1,0 +1,44 @@
+//! Extractors for axum's handlers: the key, or the layer's own refusal.
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse as _, Response},
+};
+use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+
+use super::visitor::Visitor;
+use crate::usecase::authenticated::AuthenticatedKey;
+
+/// The key that made the request. On an anonymous or bypassed request, the layer's own 401; where no
+/// layer ran, 500 and what to add.
+impl<S: Sync> FromRequestParts<S> for AuthenticatedKey {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        passed(head)?.map_err(|visitor| visitor.refuse(head).map(Body::from))
+    }
+}
+
+/// The key that made the request; `None` on an anonymous or bypassed request. Where no layer ran,
+/// 500 and what to add.
+impl<S: Sync> OptionalFromRequestParts<S> for AuthenticatedKey {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        Ok(passed(head)?.ok())
+    }
+}
+
+/// How the request passed the layer. A missing layer must never look like an anonymous visitor.
+fn passed(head: &Parts) -> Result<Result<AuthenticatedKey, Visitor>, Response> {
+    if let Some(key) = head.extensions.get::<AuthenticatedKey>() {
+        return Ok(Ok(key.clone()));
+    }
+    head.extensions.get::<Visitor>().cloned().map(Err).ok_or_else(|| {
+        let body = "no TokenAuthLayer ran before this handler: add \
+                    `.layer(TokenAuthLayer::new(auth))` outside of this route\n";
+        (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body)
+            .into_response()
+    })
+}

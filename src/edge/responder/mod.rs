@@ -1,0 +1,91 @@
+//! How a refusal becomes a response.
+//!
+//! # Rules
+//! 1. A responder is [`Problem`] (the default), [`Knox`], [`Grpc`], or any
+//!    `Fn(&Rejection, &Parts) -> Response<impl Into<Bytes>>`; the types of such a closure's arguments
+//!    are written out. The request's head that it is handed has its credential marked sensitive.
+//! 2. Whatever it answers, the layer adds the [`Rejection`] to the response's extensions and
+//!    `Cache-Control: no-store`; to a 401 without a challenge, one `WWW-Authenticate` field for each
+//!    configured scheme; to a 503 without it, `Retry-After`.
+//! 3. gRPC requests are answered as gRPC unless a responder is set: see [`GrpcMode`].
+//!
+//! # Example
+//! ```
+//! use http::{Response, request::Parts};
+//! use tower_token_auth::{Authenticator, MemoryStore, Rejection, TokenAuthLayer};
+//!
+//! # fn main() -> Result<(), tower_token_auth::ConfigError> {
+//! let (auth, _guard) = Authenticator::builder(MemoryStore::new()).build()?;
+//! let layer = TokenAuthLayer::new(auth).responder(|rejection: &Rejection, head: &Parts| {
+//!     let mut response = Response::new(format!("{}: {rejection}\n", head.uri.path()));
+//!     *response.status_mut() = rejection.status();
+//!     response
+//! });
+//! # Ok(())
+//! # }
+//! ```
+
+pub(crate) mod body;
+mod challenge;
+mod grpc;
+mod knox;
+mod problem;
+mod table;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, RETRY_AFTER},
+    request::Parts,
+};
+
+use super::credential::Sources;
+use crate::usecase::rejection::Rejection;
+
+pub use grpc::{Grpc, GrpcMode};
+pub use knox::Knox;
+pub use problem::Problem;
+
+/// Turns a refusal into a response; closures are responders.
+pub trait Responder: Send + Sync + 'static {
+    /// The response to a request with this head that was refused for this reason.
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes>;
+}
+
+impl<F, B> Responder for F
+where
+    F: Fn(&Rejection, &Parts) -> Response<B> + Send + Sync + 'static,
+    B: Into<Bytes>,
+{
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes> {
+        self(rejection, request).map(Into::into)
+    }
+}
+
+/// Adds what every refusal carries, whoever wrote it.
+pub(super) fn dress(response: &mut Response<Bytes>, rejection: &Rejection, sources: &Sources) {
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        challenge::add(headers, rejection.kind(), sources);
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // Whole seconds, rounded up: an early retry would only be refused again.
+        let wait = rejection.retry_after().unwrap_or_default();
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.entry(RETRY_AFTER).or_insert_with(|| HeaderValue::from(seconds.max(1)));
+    }
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+    response
+}

@@ -1,0 +1,73 @@
+//! The service: one verdict per request, and the inner service called only on admission.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    responder::body::ResponseBody,
+    settings::{Settings, Verdict},
+};
+
+/// A service behind a [`TokenAuthLayer`](crate::TokenAuthLayer).
+///
+/// Readiness is the inner service's. See the layer for the rules.
+#[derive(Clone, Debug)]
+pub struct TokenAuth<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S> TokenAuth<S> {
+    pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for TokenAuth<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        match self.settings.judge(&mut head) {
+            Verdict::Pass => {
+                ResponseFuture::forward(self.inner.call(Request::from_parts(head, body)))
+            }
+            Verdict::Refuse(rejection) => {
+                self.give_up_readiness();
+                ResponseFuture::refused(self.settings.refuse(rejection, &head))
+            }
+            Verdict::Ask(credential) => {
+                // Before the store is asked: otherwise junk tokens, each waiting for its read, would
+                // hold an inner concurrency limit against keys that the cache knows.
+                self.give_up_readiness();
+                let settings = Arc::clone(&self.settings);
+                ResponseFuture::ask(settings, self.inner.clone(), head, body, credential)
+            }
+        }
+    }
+}
+
+impl<S: Clone> TokenAuth<S> {
+    /// Drops the service that was polled ready, with whatever permit or slot that reserved. A clone
+    /// takes its place, and by tower's contract is not ready until it is polled itself.
+    fn give_up_readiness(&mut self) {
+        let unready = self.inner.clone();
+        drop(mem::replace(&mut self.inner, unready));
+    }
+}

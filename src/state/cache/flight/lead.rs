@@ -1,0 +1,143 @@
+//! Making the read that others wait for.
+//!
+//! A leader ends in one of four ways, and each lands its flight: the store answered; it failed,
+//! panicked or was too slow; there was no turn to be had; or the leader itself was dropped, which
+//! the drop guard calls *abandoned*.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{Flight, Landing, ReadError};
+use crate::{
+    state::{
+        cache::{Cache, slot::Slot},
+        store::StoreError,
+    },
+    value::{digest::TokenDigest, key::Record},
+};
+
+/// A flight that has to be flown. Dropped before it landed, it lands as abandoned.
+pub(in crate::state::cache) struct Lead {
+    cache: Arc<Cache>,
+    flight: Arc<Flight>,
+}
+
+impl Lead {
+    pub(in crate::state::cache) fn new(cache: &Arc<Cache>, flight: Arc<Flight>) -> Self {
+        Self { cache: Arc::clone(cache), flight }
+    }
+
+    pub(in crate::state::cache) fn digest(&self) -> &TokenDigest {
+        &self.flight.digest
+    }
+
+    /// Lands without a read, as `slot` has what it would tell.
+    pub(in crate::state::cache) fn land_with(self, slot: Arc<Slot>) {
+        self.land(Landing::Read(slot));
+    }
+
+    /// Flies detached, so that a caller who gives up does not take the read along: the next one
+    /// would have to begin again. Without a runtime the leader comes back, to be flown inline.
+    pub(in crate::state::cache) fn depart(self) -> Result<(), Self> {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    let left = self
+                        .cache
+                        .store_timeout
+                        .saturating_sub(self.cache.clock.monotonic().since(self.flight.began));
+                    let landing = timeout(left, self.read()).await;
+                    self.land(landing.unwrap_or_else(|_| self.too_slow()));
+                });
+                Ok(())
+            }
+            Err(_) => Err(self),
+        }
+    }
+
+    /// Flies in the caller's own future, without timers: those need a runtime.
+    pub(in crate::state::cache) async fn fly_inline(self) {
+        let landing = self.read().await;
+        self.land(landing);
+    }
+
+    async fn read(&self) -> Landing {
+        let (cache, flight) = (&self.cache, &self.flight);
+        let is_known = cache.present.knows(&flight.digest);
+        let _turn = match cache.lanes.turn(is_known).await {
+            Ok(turn) => turn,
+            Err(error) => return Landing::Failed(error),
+        };
+        if !cache.breaker.admits(cache.clock.monotonic()) {
+            return Landing::Failed(ReadError::Unavailable);
+        }
+        let answer = self.ask().await;
+        if cache.clock.monotonic().since(flight.began) > cache.store_timeout {
+            // Late, which a stalled runtime or a missing timer can cause: somebody else may have
+            // replaced this flight, so that it publishes nothing.
+            return self.too_slow();
+        }
+        match answer {
+            Ok(found) => {
+                cache.breaker.succeeded();
+                let refresh_at = flight.began.after(cache.refresh_after);
+                let (fence, snap) = (&cache.fence, flight.snap);
+                let slot = Slot::new(fence, flight.digest, found, snap, flight.began, refresh_at);
+                Landing::Read(cache.publish(slot))
+            }
+            Err(Trouble::Store(error)) => {
+                if error.is_unavailable() {
+                    cache.breaker.failed(cache.clock.monotonic());
+                }
+                Landing::Failed(ReadError::Unavailable)
+            }
+            Err(Trouble::Panic) => {
+                cache.breaker.failed(cache.clock.monotonic());
+                Landing::Failed(ReadError::Unavailable)
+            }
+        }
+    }
+
+    /// The store's answer. A panic of the store is an answer too: it must reach everybody who
+    /// waits, and in an inline flight not the one caller who happens to lead.
+    async fn ask(&self) -> Result<Option<Record>, Trouble> {
+        let find = catch_unwind(AssertUnwindSafe(|| self.cache.store.find(self.flight.digest)));
+        let mut find = pin!(find.map_err(|_| Trouble::Panic)?);
+        std::future::poll_fn(|cx| {
+            // A future that panicked is not polled again.
+            match catch_unwind(AssertUnwindSafe(|| find.as_mut().poll(cx))) {
+                Ok(answer) => answer.map(|answer| answer.map_err(Trouble::Store)),
+                Err(_) => Poll::Ready(Err(Trouble::Panic)),
+            }
+        })
+        .await
+    }
+
+    fn too_slow(&self) -> Landing {
+        self.cache.breaker.failed(self.cache.clock.monotonic());
+        Landing::Failed(ReadError::TimedOut)
+    }
+
+    fn land(&self, landing: Landing) {
+        self.cache.flights.close(&self.flight);
+        self.flight.land(landing);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        // Without effect if the flight has landed.
+        self.land(Landing::Abandoned);
+    }
+}
+
+enum Trouble {
+    Store(StoreError),
+    Panic,
+}

@@ -1,0 +1,194 @@
+//! A bounded table of slots by digest; the cache has one of present and one of absent keys.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{
+    map::ConcurrentMap,
+    sieve::{Cell, Sieve},
+    slot::Slot,
+};
+use crate::value::digest::TokenDigest;
+
+/// The first 16 bytes of a digest. Enough to find its slot by; the slot's whole digest is compared,
+/// and another one under the same key is a miss, which costs a read and nothing else.
+type Key = u128;
+
+pub(crate) struct Table {
+    map: ConcurrentMap<Key, Entry>,
+    sieve: Sieve<Key>,
+    /// Never less than the map's length: raised before an entry goes in, lowered after one is out.
+    /// (`DashMap::len` counts shard by shard, and may count an entry and its victim.)
+    entries: AtomicUsize,
+}
+
+struct Entry {
+    slot: Arc<Slot>,
+    cell: Cell,
+}
+
+impl Table {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            map: ConcurrentMap::new(),
+            sieve: Sieve::new(capacity),
+            entries: AtomicUsize::new(0),
+        }
+    }
+
+    /// What `use_it` makes of the digest's slot; if it makes anything, that counts as a use.
+    /// `use_it` runs under the map's guard: it must be quick and must not call the table.
+    pub(crate) fn read<R>(
+        &self,
+        digest: &TokenDigest,
+        use_it: impl FnOnce(&Arc<Slot>) -> Option<R>,
+    ) -> Option<R> {
+        let read = self.map.read(&key(digest), |entry| {
+            if entry.slot.digest() != digest {
+                return None;
+            }
+            let used = use_it(&entry.slot)?;
+            self.sieve.touch(entry.cell);
+            Some(used)
+        });
+        read.flatten()
+    }
+
+    /// The digest's slot, whatever its state, without counting as a use.
+    pub(crate) fn peek(&self, digest: &TokenDigest) -> Option<Arc<Slot>> {
+        let slot = self.map.read(&key(digest), |entry| Arc::clone(&entry.slot))?;
+        (slot.digest() == digest).then_some(slot)
+    }
+
+    /// Whether there is a slot of the digest, whatever its state.
+    pub(crate) fn knows(&self, digest: &TokenDigest) -> bool {
+        self.map.read(&key(digest), |entry| entry.slot.digest() == digest).unwrap_or(false)
+    }
+
+    /// Puts a slot in its place, unless a newer read's stands there. Answers with the one that
+    /// stands there then; if all cells were in hands, `slot` itself, which then is not cached.
+    pub(crate) fn put(&self, slot: Arc<Slot>) -> Arc<Slot> {
+        let key = key(slot.digest());
+        // Most puts are refreshes: those need no cell, and must not evict anybody for one.
+        if let Some(standing) = self.map.edit(&key, |entry| entry.settle(&slot)) {
+            return standing;
+        }
+        let Some((cell, victim)) = self.sieve.take() else { return slot };
+        if let Some(victim) = victim {
+            // Another cell under the victim's key is a later entry, which stays.
+            if self.map.remove_if(&victim, |entry| entry.cell == cell) {
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let occupied = |entry: &mut Entry| (entry.settle(&slot), false);
+        let vacant = || {
+            self.entries.fetch_add(1, Ordering::Relaxed);
+            let entry = Entry { slot: Arc::clone(&slot), cell };
+            (entry, (Arc::clone(&slot), true))
+        };
+        let (standing, used) = self.map.upsert(key, occupied, vacant);
+        if used {
+            self.sieve.fill(cell, key);
+        } else {
+            self.sieve.free(cell);
+        }
+        standing
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+}
+
+impl Entry {
+    /// Takes `slot` unless its own is newer; the entry keeps its cell.
+    fn settle(&mut self, slot: &Arc<Slot>) -> Arc<Slot> {
+        if self.slot.digest() != slot.digest() || !self.slot.is_newer_than(slot) {
+            self.slot = Arc::clone(slot);
+        }
+        Arc::clone(&self.slot)
+    }
+}
+
+fn key(digest: &TokenDigest) -> Key {
+    let first = digest.as_bytes().first_chunk().expect("a digest has at least 32 bytes");
+    u128::from_ne_bytes(*first)
+}
+
+#[cfg(all(test, not(any(token_auth_loom, token_auth_shuttle))))]
+mod tests {
+    use std::{sync::atomic::AtomicBool, thread};
+
+    use super::*;
+    use crate::{
+        state::cache::fence::Fence,
+        value::{clock::Monotonic, digest::DigestAlgorithm},
+    };
+
+    fn digest(number: u32) -> TokenDigest {
+        TokenDigest::of(DigestAlgorithm::Sha256, &number.to_string())
+    }
+
+    fn absent(fence: &Fence, digest: TokenDigest, nanos: u64) -> Arc<Slot> {
+        let at = Monotonic::from_nanos(nanos);
+        Arc::new(Slot::new(fence, digest, None, fence.snap(), at, at))
+    }
+
+    /// Seen to fail with "over the bound" when the victim left the map only after the new entry was
+    /// in, and when a cell was linked before the map held its entry.
+    #[test]
+    fn four_writers_never_exceed_the_bound_and_leave_no_orphan() {
+        for capacity in [1, 3] {
+            let (fence, table) = (Fence::for_capacity(1), Table::new(capacity));
+            let done = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let watcher = scope.spawn(|| {
+                    let mut looks = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        assert!(table.len() <= capacity, "over the bound");
+                        looks += 1;
+                    }
+                    looks
+                });
+                let writers: Vec<_> = (0..4_u32)
+                    .map(|writer| {
+                        let (fence, table) = (&fence, &table);
+                        scope.spawn(move || {
+                            for round in 0..20_000 {
+                                // Some digests are shared between writers, some are not.
+                                let number = if round % 2 == 0 { round % 5 } else { writer * 100 };
+                                table.put(absent(fence, digest(number), u64::from(round)));
+                            }
+                        })
+                    })
+                    .collect();
+                for writer in writers {
+                    writer.join().unwrap();
+                }
+                done.store(true, Ordering::Relaxed);
+                assert!(watcher.join().unwrap() > 0);
+            });
+            // With no orphans, cells and entries match: everything inserted now is found, and
+            // everything older is gone.
+            for number in 1_000..1_000 + u32::try_from(capacity).unwrap() {
+                table.put(absent(&fence, digest(number), 0));
+            }
+            for number in 1_000..1_000 + u32::try_from(capacity).unwrap() {
+                assert!(table.knows(&digest(number)), "an orphan holds the place of {number}");
+            }
+            assert_eq!(table.len(), capacity);
+        }
+    }
+
+    #[test]
+    fn an_older_read_never_replaces_a_newer_one() {
+        let (fence, table) = (Fence::for_capacity(1), Table::new(2));
+        let newer = table.put(absent(&fence, digest(1), 2));
+        let standing = table.put(absent(&fence, digest(1), 1));
+        assert!(Arc::ptr_eq(&standing, &newer));
+        assert_eq!(table.peek(&digest(1)).unwrap().loaded_at(), Monotonic::from_nanos(2));
+    }
+}
