@@ -4,7 +4,6 @@
 
 use std::{collections::HashMap, error::Error};
 
-use chrono::Utc;
 use tower_token_auth::{
     ApiKey, Authenticator, DigestAlgorithm, KeyId, Owner, Record, TokenDigest,
     store::{KeyStore, KeyUse, StoreError},
@@ -51,8 +50,8 @@ impl KeyStore for Customers {
 async fn main() -> Result<(), Box<dyn Error>> {
     let token = "customer-42-secret";
     let digest = TokenDigest::of(DigestAlgorithm::Sha256, token);
-    #[expect(clippy::disallowed_methods, reason = "an application has no clock to inject")]
-    let key = ApiKey::new(KeyId::random(), digest, "42".into(), Utc::now()).with_name("customer");
+    let since = "2026-01-31T12:00:00Z".parse()?;
+    let key = ApiKey::new(KeyId::random(), digest, "42".into(), since).with_name("customer");
     let row = (key, Plan { requests_per_minute: 600 });
     let store = Customers(HashMap::from([(digest.as_bytes().to_vec(), row)]));
 

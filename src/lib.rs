@@ -8,8 +8,6 @@ mod value;
 
 #[cfg(feature = "util")]
 pub use edge::ext::ServiceBuilderExt;
-#[cfg(feature = "test-util")]
-pub use edge::testing;
 pub use edge::{
     bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
     responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
@@ -18,8 +16,9 @@ pub use state::store::{MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
+    access::{Guard, LastUsed, ShutdownReport},
     authenticated::AuthenticatedKey,
-    authenticator::{Authenticator, Guard},
+    authenticator::Authenticator,
     config::{AuthenticatorBuilder, ConfigError},
     manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
@@ -39,5 +38,14 @@ pub mod store {
     pub use crate::state::store::{
         Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         OwnerJudge, StoreError,
+    };
+}
+
+/// What tests of one's own service need (`test-util`).
+#[cfg(feature = "test-util")]
+pub mod testing {
+    pub use crate::{
+        edge::testing::{ActingAs, ActingAsLayer, acting_as},
+        value::clock::ManualClock,
     };
 }

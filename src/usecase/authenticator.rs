@@ -1,8 +1,12 @@
 //! The one decision about a credential, usable with Tower and without.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use super::{
+    access::Recorder,
     authenticated::AuthenticatedKey,
     config::{AuthenticatorBuilder, Settings},
     manager::KeyManager,
@@ -43,6 +47,7 @@ pub(super) struct Inner {
     pub(super) store: Arc<dyn DynStore>,
     pub(super) repository: Option<Arc<dyn DynRepository>>,
     pub(super) settings: Settings,
+    pub(super) recorder: Recorder,
 }
 
 impl Inner {
@@ -181,7 +186,11 @@ impl Authenticator {
             };
             let slot = inner.cache.fetch(digest, demand).await.map_err(refusal)?;
             let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
-            Inner::judge(record, &inner.settings.clock.read())
+            let now = inner.settings.clock.read();
+            let admitted = Inner::judge(record, &now)?;
+            let due = AtomicU64::new(inner.recorder.due_at(record));
+            inner.recorder.seen(record, &due, now.monotonic);
+            Ok(admitted)
         }
     }
 }
@@ -198,22 +207,5 @@ fn refusal(error: ReadError) -> Rejection {
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator").finish_non_exhaustive()
-    }
-}
-
-/// Keeps the access recorder reachable for a clean end. Dropping it detaches the recorder, it does
-/// not stop it.
-#[derive(Debug)]
-#[must_use = "call `shutdown` at the end, or the last uses may go unwritten"]
-pub struct Guard {}
-
-impl Guard {
-    pub(super) fn new() -> Self {
-        Self {}
-    }
-
-    /// Writes what the recorder still holds, for at most `deadline`.
-    pub async fn shutdown(self, deadline: Duration) {
-        let _ = deadline;
     }
 }

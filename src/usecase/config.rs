@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    authenticator::{Authenticator, Guard, Inner},
+    access::{Guard, LastUsed, Recorder},
+    authenticator::{Authenticator, Inner},
     manager::Issuing,
 };
 use crate::{
@@ -54,10 +55,11 @@ pub struct AuthenticatorBuilder {
     store: Arc<dyn DynStore>,
     repository: Option<Arc<dyn DynRepository>>,
     clock: Clock,
-    token_format: TokenFormat,
-    checksummed_prefixes: Vec<Box<str>>,
+    pub(super) token_format: TokenFormat,
+    pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
     cache: CacheSettings,
+    pub(super) last_used: LastUsed,
 }
 
 impl AuthenticatorBuilder {
@@ -79,6 +81,7 @@ impl AuthenticatorBuilder {
             checksummed_prefixes: Vec::new(),
             issuing: Issuing::default(),
             cache: DEFAULTS,
+            last_used: LastUsed::default(),
         }
     }
 
@@ -134,24 +137,6 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// What issued tokens look like; 64 hexadecimal characters by default, as knox's. The prefix of
-    /// a checksummed format is registered with it.
-    pub fn token_format(mut self, format: TokenFormat) -> Self {
-        self.token_format = format;
-        self
-    }
-
-    /// Registers a prefix whose tokens carry a checksum, beside the one in use: a token under it
-    /// with a wrong checksum is refused without asking the store.
-    ///
-    /// # Errors
-    /// When the prefix is not one that [`TokenFormat::checksummed`] takes.
-    pub fn checksummed_prefix(mut self, prefix: &str) -> Result<Self, TokenError> {
-        TokenFormat::checksummed(prefix)?;
-        self.checksummed_prefixes.push(prefix.into());
-        Ok(self)
-    }
-
     /// Where to read the time, for tests (`test-util`).
     #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
@@ -168,6 +153,11 @@ impl AuthenticatorBuilder {
         check(&self.cache)?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
+        // A schema without a place for it needs no warning at the first request.
+        let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
+        let window = self.last_used.window()?.filter(|_| keeps);
+        let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
+        let guard = recorder.guard();
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
@@ -176,8 +166,9 @@ impl AuthenticatorBuilder {
         };
         let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
         let cache = Arc::new(cache);
-        let inner = Inner { cache, store: self.store, repository: self.repository, settings };
-        Ok((Authenticator::from_inner(inner), Guard::new()))
+        let inner =
+            Inner { cache, store: self.store, repository: self.repository, settings, recorder };
+        Ok((Authenticator::from_inner(inner), guard))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Floor 2, use cases: the one decision about a credential, and the life of a key.
 
+pub(crate) mod access;
 pub(crate) mod authenticated;
 pub(crate) mod authenticator;
 pub(crate) mod config;

@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use super::{KeyError, KeyManager, limits, policy::Judgement, settle::settle, to_micros};
 use crate::{
     state::store::Capabilities,
-    usecase::authenticator::Subject,
     value::{
         key::{ApiKey, KeyId, Record},
         owner::{AccountId, Owner},
+        subject::Subject,
         token::{self, Token, TokenFormat},
     },
 };

@@ -14,6 +14,7 @@ mod limits;
 mod list;
 mod owners;
 mod policy;
+mod settings;
 mod settle;
 
 use std::{fmt, sync::Arc};

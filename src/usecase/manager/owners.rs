@@ -3,8 +3,8 @@
 use super::{KeyError, KeyManager, limits, settle::settle};
 use crate::{
     state::store::DynRepository,
-    usecase::authenticator::Subject,
     value::owner::{AccountId, Owner, OwnerId},
+    value::subject::Subject,
 };
 
 /// What is to change about an owner; what is not given stays as it is.

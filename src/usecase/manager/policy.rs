@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::error::KeyError;
-use crate::{state::store::StoreError, usecase::config::AuthenticatorBuilder, value::owner::Owner};
+use crate::{state::store::StoreError, value::owner::Owner};
 
 /// The source system's rule, in its own words.
 const STAFF_ONLY: &str = "API Keys can only be created for staff users.";
@@ -51,14 +51,6 @@ impl fmt::Debug for Issuing {
             Self::AnyActiveOwner => "AnyActiveOwner",
             Self::Rule(_) => "Rule(..)",
         })
-    }
-}
-
-impl AuthenticatorBuilder {
-    /// Who may hold a working key; staff owners by default, as in the source system.
-    pub fn issuing(mut self, issuing: Issuing) -> Self {
-        self.issuing = issuing;
-        self
     }
 }
 

@@ -1,9 +1,6 @@
 //! Makes a change and outdates what it touches, however the change ends.
 
-use crate::{
-    state::store::StoreError,
-    usecase::authenticator::{Inner, Subject},
-};
+use crate::{state::store::StoreError, usecase::authenticator::Inner, value::subject::Subject};
 
 /// Whoever has to hear that something changed.
 pub(super) trait Outdate: Sync {
