@@ -35,6 +35,8 @@ pub use value::{
 /// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,
 /// [`KeyRepository`](store::KeyRepository) to manage as well.
 pub mod store {
+    #[cfg(feature = "test-util")]
+    pub use crate::state::store::conformance;
     pub use crate::state::store::{
         Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         OwnerJudge, StoreError,
@@ -48,4 +50,11 @@ pub mod testing {
         edge::testing::{ActingAs, ActingAsLayer, acting_as},
         value::clock::ManualClock,
     };
+}
+
+/// What the model checks set; not part of the crate for anybody else.
+#[cfg(any(token_auth_loom, token_auth_shuttle))]
+#[doc(hidden)]
+pub mod model {
+    pub use crate::state::cache::READ_MODIFY_WRITE;
 }

@@ -97,6 +97,18 @@ impl Authenticator {
         self.decide(self.digest_of(token)?).await
     }
 
+    /// Decides about a token by a read of the store that begins after this call, for what must not
+    /// rest on the cache at all. What the cache can refuse, it still refuses. The result is cached.
+    ///
+    /// # Errors
+    /// Why the token may not pass.
+    pub async fn authenticate_authoritative(
+        &self,
+        token: &str,
+    ) -> Result<AuthenticatedKey, Rejection> {
+        self.resolve(self.digest_of(token)?, Freshness::Authoritative).await
+    }
+
     /// Judges an admitted key again, as of now: for websockets, long streams, and work that waited
     /// in a queue. Dropping it is as harmless as dropping [`authenticate`](Self::authenticate).
     ///

@@ -25,6 +25,8 @@ use std::{
 pub(crate) use fetch::Demand;
 pub(crate) use flight::ReadError;
 pub(crate) use slot::{DueCell, Slot};
+#[cfg(any(token_auth_loom, token_auth_shuttle))]
+pub use sync::READ_MODIFY_WRITE;
 
 use self::{
     fence::Fence,

@@ -5,9 +5,9 @@
 //! somebody's hand is in no list and can't be chosen again, so that the bound is exact although no
 //! lock is held over the map's.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::sync::{AtomicBool, Mutex, lock};
+use super::sync::{Mutex, lock};
 
 /// The most steps of one search. A search of a full turn would hold the lock for as long as the
 /// cache is large; past this many visited cells the next one goes, visited or not.

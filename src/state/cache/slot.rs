@@ -1,17 +1,17 @@
 //! What one read found, and when: the unit that the cache keeps and hands out.
 
-use std::sync::{Arc, atomic::Ordering};
-
-use super::{
-    fence::{Fence, Snap, Stripe},
-    sync::AtomicU64 as FenceAtomicU64,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+
+use super::fence::{Fence, Snap, Stripe};
 use crate::value::{clock::Monotonic, digest::TokenDigest, key::Record, subject::Subject};
 
 /// When the next use of a key has to be written, in nanoseconds of the monotonic clock; 0 before
 /// the access recorder has looked. It belongs to the key: a slot that replaces another one takes it
 /// over, so that a refresh does not begin the window anew.
-pub(crate) type DueCell = Arc<std::sync::atomic::AtomicU64>;
+pub(crate) type DueCell = Arc<AtomicU64>;
 
 /// What one read found. Immutable but for the recorder's and the refresh's next moments.
 pub(crate) struct Slot {
@@ -25,7 +25,7 @@ pub(crate) struct Slot {
     due: DueCell,
     /// From when a hit asks for a refresh, in nanoseconds. Only a hint: no other memory hangs on
     /// it, so that it is read and written Relaxed.
-    refresh_at: FenceAtomicU64,
+    refresh_at: AtomicU64,
 }
 
 enum Content {
@@ -49,7 +49,7 @@ impl Slot {
             }
             None => (Content::Absent(digest), [fence.stripe(&Subject::Digest(digest)); 2]),
         };
-        let refresh_at = FenceAtomicU64::new(refresh_at.as_nanos());
+        let refresh_at = AtomicU64::new(refresh_at.as_nanos());
         Self { content, snap, loaded_at, stripes, due: DueCell::default(), refresh_at }
     }
 

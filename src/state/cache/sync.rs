@@ -6,33 +6,26 @@
 //! [`READ_MODIFY_WRITE`] set) as read-modify-writes that change nothing.
 
 #[cfg(not(any(token_auth_loom, token_auth_shuttle)))]
-pub(crate) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64},
-};
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicU64};
 use std::sync::{PoisonError, atomic::Ordering};
 
 #[cfg(token_auth_loom)]
-pub(crate) use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64},
-};
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::AtomicU64};
 #[cfg(token_auth_shuttle)]
-pub(crate) use shuttle::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64},
-};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicU64};
 
-/// Whether models read by read-modify-writes.
+// Of the thread that a whole model runs on, as checkers switch between theirs on one.
 #[cfg(any(token_auth_loom, token_auth_shuttle))]
-pub static READ_MODIFY_WRITE: std::sync::atomic::AtomicBool =
-    std::sync::atomic::AtomicBool::new(false);
+std::thread_local! {
+    /// Whether models read by read-modify-writes.
+    pub static READ_MODIFY_WRITE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
 
 /// Reads what a [`release`] wrote, and makes visible all that was written before it.
 #[inline]
 pub(crate) fn acquire(cell: &AtomicU64) -> u64 {
     #[cfg(any(token_auth_loom, token_auth_shuttle))]
-    if READ_MODIFY_WRITE.load(Ordering::Relaxed) {
+    if READ_MODIFY_WRITE.get() {
         return cell.fetch_add(0, Ordering::AcqRel);
     }
     cell.load(Ordering::Acquire)
@@ -41,6 +34,12 @@ pub(crate) fn acquire(cell: &AtomicU64) -> u64 {
 /// Writes `value`, and with it publishes all that was written before.
 #[inline]
 pub(crate) fn release(cell: &AtomicU64, value: u64) {
+    #[cfg(any(token_auth_loom, token_auth_shuttle))]
+    if READ_MODIFY_WRITE.get() {
+        // loom does not order a plain store among read-modify-writes of the same atomic.
+        cell.swap(value, Ordering::AcqRel);
+        return;
+    }
     cell.store(value, Ordering::Release);
 }
 

@@ -11,8 +11,8 @@ mod shared;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-// #[cfg(feature = "test-util")]
-// pub mod conformance;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 
 pub use contract::{
     Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,

@@ -7,6 +7,11 @@ use super::{super::error::StoreError, location::Place};
 /// Said of every change that a database does not take.
 pub(super) const READ_ONLY: &str = "the database is read-only";
 
+/// A WAL database needs two more files beside it, for its readers as well.
+const CLOSED_FOLDER: &str = "its folder can't be written, which SQLite needs even to read a WAL \
+                             database; make the folder writable, or open it as \
+                             `sqlite:PATH?immutable=1` if nothing changes it";
+
 // SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
@@ -63,6 +68,7 @@ fn extended_code(error: &sqlx::Error) -> Option<i32> {
 pub(super) fn on_opening(place: &Place, error: sqlx::Error) -> StoreError {
     let advice = match extended_code(&error).map(|code| code & 0xff) {
         Some(CANT_OPEN) => cant_open(place),
+        Some(READONLY) if extended_code(&error) == Some(READONLY_DIRECTORY) => CLOSED_FOLDER.into(),
         Some(NOT_A_DATABASE) => {
             "it is not a SQLite database; name another file, or move this one away".into()
         }
@@ -105,11 +111,7 @@ fn cant_open(place: &Place) -> String {
         return "its folder does not exist; create the folder, or choose another path".into();
     }
     match fs::File::open(path) {
-        Ok(_) => {
-            "its folder can't be written, which SQLite needs to read a WAL database; make the \
-                  folder writable, or open it as `sqlite:PATH?immutable=1` if nothing changes it"
-                .into()
-        }
+        Ok(_) => CLOSED_FOLDER.into(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && place.may_create => {
             "its folder can't be written; make it writable for this process, or choose another path"
                 .into()

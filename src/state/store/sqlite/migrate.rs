@@ -10,11 +10,6 @@ use super::{
 };
 use crate::value::{clock::Clock, digest::DigestAlgorithm};
 
-/// How long a database that another process is making ready is asked again.
-///
-/// SQLite's busy timeout does not cover the change into WAL mode, which needs the file for itself.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Which journal the database is to have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Journal {
@@ -36,14 +31,18 @@ impl From<sqlx::Error> for Trouble {
 }
 
 /// Makes the tables, or brings them up to date, and answers with the database's algorithm.
+///
+/// A database that another process is making ready is asked again for as long as `patience`:
+/// SQLite's own busy timeout does not cover the change into WAL mode, which needs the file alone.
 pub(super) async fn prepare(
     pool: &SqlitePool,
     prefix: &Prefix,
     wanted: Option<DigestAlgorithm>,
     journal: Journal,
+    patience: Duration,
 ) -> Result<DigestAlgorithm, Trouble> {
     let clock = Clock::system();
-    let deadline = clock.monotonic().after(PATIENCE);
+    let deadline = clock.monotonic().after(patience);
     let mut connection = pool.acquire().await?;
     loop {
         match prepare_once(&mut connection, prefix, wanted, journal).await {

@@ -8,6 +8,7 @@ mod read;
 mod row;
 mod schema;
 mod statements;
+mod steps;
 mod write;
 
 use std::{fmt, path::Path, sync::Arc};
@@ -123,5 +124,62 @@ impl fmt::Debug for SqliteStore {
             .field("algorithm", &self.algorithm)
             .field("is_writable", &self.write.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+
+    async fn opened() -> (tempfile::TempDir, SqliteStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
+        (folder, store)
+    }
+
+    async fn pragma(connection: &mut sqlx::SqliteConnection, name: &str) -> String {
+        let sql = AssertSqlSafe(format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"));
+        sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+    }
+
+    /// Asked of the very connections that write and read.
+    #[tokio::test]
+    async fn what_is_opened_is_in_wal_mode_and_syncs_fully() {
+        let (_folder, store) = opened().await;
+        let mut writer = store.writer().await.unwrap();
+        let mut reader = store.read.acquire().await.unwrap();
+        for (name, expected) in
+            [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1")]
+        {
+            assert_eq!(pragma(&mut writer, name).await, expected, "{name}");
+        }
+        let sql = "SELECT CAST(timeout AS TEXT) FROM pragma_busy_timeout";
+        let timeout: String = sqlx::query_scalar(sql).fetch_one(&mut *writer).await.unwrap();
+        assert_eq!(timeout, "5000");
+        assert_eq!(pragma(&mut reader, "query_only").await, "1");
+    }
+
+    /// The statements as they are sent, under statistics that would tempt the planner to begin with
+    /// the owners: without CROSS JOIN it does, and this fails.
+    #[tokio::test]
+    async fn lookups_search_the_primary_key() {
+        let (_folder, store) = opened().await;
+        let statistics = "ANALYZE; DELETE FROM sqlite_stat1; INSERT INTO sqlite_stat1 VALUES \
+                          ('token_auth_keys', 'token_auth_keys', '1000000 500000'), \
+                          ('token_auth_keys', 'token_auth_keys_of_owner', '1000000 1 1'), \
+                          ('token_auth_owners', 'token_auth_owners', '1 1'); \
+                          ANALYZE sqlite_schema;";
+        let mut writer = store.writer().await.unwrap();
+        sqlx::raw_sql(statistics).execute(&mut *writer).await.unwrap();
+        for sql in [&store.statements.find, &store.statements.find_many] {
+            let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.as_str()));
+            let rows = sqlx::query(sql).bind("[]").fetch_all(&mut *writer).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert_eq!(plan[0], "SEARCH k USING PRIMARY KEY (digest=?)", "{plan:#?}");
+            let scanned = |step: &&String| step.starts_with("SCAN") && !step.contains("json_each");
+            assert_eq!(plan.iter().find(scanned), None, "{plan:#?}");
+        }
     }
 }

@@ -105,7 +105,8 @@ impl SqliteOptions {
         };
         let journal = if write.is_some() { Journal::Wal } else { Journal::AsItIs };
         let first = write.as_ref().unwrap_or(&read);
-        let opened = migrate::prepare(first, &self.prefix, self.algorithm, journal).await;
+        let opened =
+            migrate::prepare(first, &self.prefix, self.algorithm, journal, self.busy_timeout).await;
         match opened {
             Ok(algorithm) => Ok(self.store(read, write, algorithm, true)),
             Err(error) => {
@@ -122,7 +123,14 @@ impl SqliteOptions {
     /// # Errors
     /// When the database can't be used; the message says what to do.
     pub async fn from_pool(self, pool: SqlitePool) -> Result<SqliteStore, StoreError> {
-        let opened = migrate::prepare(&pool, &self.prefix, self.algorithm, Journal::AsItIs).await;
+        let opened = migrate::prepare(
+            &pool,
+            &self.prefix,
+            self.algorithm,
+            Journal::AsItIs,
+            self.busy_timeout,
+        )
+        .await;
         let algorithm = opened.map_err(|error| error.within(&Place::elsewhere()))?;
         Ok(self.store(pool.clone(), Some(pool), algorithm, false))
     }
