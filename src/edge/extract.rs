@@ -16,7 +16,7 @@ impl<S: Sync> FromRequestParts<S> for AuthenticatedKey {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        passed(head)?.map_err(|visitor| visitor.refuse(head).map(Body::from))
+        passed(head).ok_or_else(no_layer)?.map_err(|visitor| visitor.refuse(head).map(Body::from))
     }
 }
 
@@ -26,19 +26,20 @@ impl<S: Sync> OptionalFromRequestParts<S> for AuthenticatedKey {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
-        Ok(passed(head)?.ok())
+        passed(head).map(Result::ok).ok_or_else(no_layer)
     }
 }
 
-/// How the request passed the layer. A missing layer must never look like an anonymous visitor.
-fn passed(head: &Parts) -> Result<Result<AuthenticatedKey, Visitor>, Response> {
-    if let Some(key) = head.extensions.get::<AuthenticatedKey>() {
-        return Ok(Ok(key.clone()));
-    }
-    head.extensions.get::<Visitor>().cloned().map(Err).ok_or_else(|| {
-        let body = "no TokenAuthLayer ran before this handler: add \
-                    `.layer(TokenAuthLayer::new(auth))` outside of this route\n";
-        (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body)
-            .into_response()
-    })
+/// How the request passed; `None` where no layer ran.
+fn passed(head: &Parts) -> Option<Result<AuthenticatedKey, Visitor>> {
+    let key = head.extensions.get::<AuthenticatedKey>().cloned().map(Ok);
+    key.or_else(|| head.extensions.get::<Visitor>().cloned().map(Err))
+}
+
+/// A missing layer must never look like an anonymous visitor.
+fn no_layer() -> Response {
+    let body = "no TokenAuthLayer ran before this handler: add \
+                `.layer(TokenAuthLayer::new(auth))` outside of this route\n";
+    (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body)
+        .into_response()
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{request::Parts, response::Response};
 
 use super::{
-    credential::{Presented, Sources, Stripped},
+    credential::{Presented, Sources, Stripped, Taken},
     responder::{Grpc, GrpcMode, Problem, Responder, dress},
     visitor::Visitor,
 };
@@ -126,9 +126,10 @@ impl Settings {
     /// The request's one credential; `None` if it passes as anonymous.
     fn credential(&self, head: &Parts) -> Result<Option<Credential>, Rejection> {
         let presented = self.sources.find(&head.headers)?;
-        let stripped = head.extensions.get::<Stripped>();
-        let stripped =
-            stripped.and_then(|stripped| Some((self.sources.source_of(stripped)?, stripped)));
+        let stripped = match head.extensions.get::<Taken>() {
+            Some(taken) => taken.for_sources(&self.sources)?,
+            None => None,
+        };
         let (source, digest) = match (presented, stripped) {
             (Presented::Token(source, token), None) => (source, self.auth.digest_of(token)?),
             (Presented::Token(source, token), Some((earlier, stripped))) => {
@@ -186,7 +187,7 @@ impl Credential {
     pub(super) fn admit(self, head: &mut Parts, key: AuthenticatedKey) {
         if let Some(stripped) = self.to_strip {
             head.headers.remove(stripped.header());
-            head.extensions.insert(stripped);
+            head.extensions.get_or_insert_default::<Taken>().add(stripped);
         }
         #[cfg(feature = "tracing")]
         tracing::Span::current().record("key_id", tracing::field::display(key.id()));

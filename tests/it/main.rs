@@ -1,14 +1,20 @@
 //! The integration tests: one binary, a module per subject.
-// Helpers of tests are tests too; `allow-unwrap-in-tests` sees the test functions alone.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
+mod bodies;
 mod credential;
+mod grpc;
 mod house;
 mod manager;
+mod modes;
+mod readiness;
+mod rejections;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "test-util")]
 mod store;
 mod support;
+#[cfg(feature = "tracing")]
+mod trace;

@@ -7,13 +7,10 @@ use http::{
     header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 
-use super::parse;
-use crate::{
-    usecase::{
-        config::ConfigError,
-        rejection::{Rejection, RejectionKind},
-    },
-    value::digest::TokenDigest,
+use super::{parse, stripped::Stripped};
+use crate::usecase::{
+    config::ConfigError,
+    rejection::{Rejection, RejectionKind},
 };
 
 /// Scheme names that may be repeated to a client that sent one of them. Any other first word may be
@@ -163,10 +160,10 @@ impl Sources {
     }
 
     /// The source of ours that is the same as the one a layer further out took `stripped` from.
-    pub(in crate::edge) fn source_of(&self, stripped: &Stripped) -> Option<Source<'_>> {
-        match &stripped.scheme {
+    pub(super) fn source_of(&self, stripped: &Stripped) -> Option<Source<'_>> {
+        match stripped.scheme() {
             Some(scheme) => self.scheme(scheme.as_bytes()).map(Source::Scheme),
-            None => self.headers.iter().find(|name| **name == stripped.header).map(Source::Header),
+            None => self.headers.iter().find(|name| *name == stripped.header()).map(Source::Header),
         }
     }
 
@@ -201,34 +198,6 @@ impl Sources {
     fn names(&self) -> impl Iterator<Item = &HeaderName> {
         let authorization = (!self.schemes.is_empty()).then_some(&AUTHORIZATION);
         authorization.into_iter().chain(&self.headers)
-    }
-}
-
-/// Left in the extensions of a request whose credential a layer of ours took out, for layers
-/// further in. Nothing outside this crate can make one.
-#[derive(Clone, Debug)]
-pub(in crate::edge) struct Stripped {
-    header: HeaderName,
-    scheme: Option<Arc<str>>,
-    digest: TokenDigest,
-}
-
-impl Stripped {
-    pub(in crate::edge) fn new(source: Source<'_>, digest: TokenDigest) -> Self {
-        match source {
-            Source::Scheme(scheme) => {
-                Self { header: AUTHORIZATION, scheme: Some(Arc::clone(scheme)), digest }
-            }
-            Source::Header(name) => Self { header: name.clone(), scheme: None, digest },
-        }
-    }
-
-    pub(in crate::edge) fn header(&self) -> &HeaderName {
-        &self.header
-    }
-
-    pub(in crate::edge) fn digest(&self) -> &TokenDigest {
-        &self.digest
     }
 }
 

@@ -89,3 +89,61 @@ fn response(
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usecase::rejection::RejectionKind;
+
+    fn head() -> Parts {
+        http::Request::new(()).into_parts().0
+    }
+
+    /// Every kind, those that no request provokes yet among them.
+    #[test]
+    fn each_kind_has_its_row() {
+        for kind in RejectionKind::ALL {
+            let (status, code) = match kind {
+                RejectionKind::OutOfScope => (403, "7"),
+                kind if kind.is_unavailable() => (503, "14"),
+                _ => (401, "16"),
+            };
+            let rejection = Rejection::new(kind);
+            for responder in [&Problem as &dyn Responder, &Knox] {
+                let mut response = responder.respond(&rejection, &head());
+                dress(&mut response, &rejection, &Sources::default());
+                assert_eq!(response.status(), status, "{kind}");
+                let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+                assert!(!json["detail"].as_str().unwrap().is_empty());
+                let headers = response.headers();
+                assert_eq!(headers.contains_key("www-authenticate"), status == 401, "{kind}");
+                assert_eq!(headers.contains_key("retry-after"), status == 503, "{kind}");
+                assert_eq!(headers["cache-control"], "no-store");
+            }
+            let response = Grpc.respond(&rejection, &head());
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["grpc-status"], code, "{kind}");
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert!(response.body().is_empty());
+        }
+    }
+
+    #[test]
+    fn words_for_what_no_request_provokes_yet() {
+        let knox = |kind| Knox.respond(&Rejection::new(kind), &head()).into_body();
+        let no_permission = r#"{"detail":"You do not have permission to perform this action."}"#;
+        assert_eq!(knox(RejectionKind::OutOfScope), no_permission);
+        let settled = r#"{"detail":"a change to the API key is being settled; try again"}"#;
+        assert_eq!(knox(RejectionKind::Suspect), settled);
+    }
+
+    #[test]
+    fn words_are_escaped_for_where_they_stand() {
+        let odd = Rejection::new(RejectionKind::OutOfScope).with_detail("50 % of \"é\"\n");
+        let response = Problem.respond(&odd, &head());
+        let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(json["detail"], "50 % of \"é\"\n");
+        let response = Grpc.respond(&odd, &head());
+        assert_eq!(response.headers()["grpc-message"], "50 %25 of \"%C3%A9\"%0A");
+    }
+}

@@ -5,6 +5,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tower::{Service, ServiceExt as _};
+use tower_token_auth::Rejection;
 
 use super::TOKEN;
 
@@ -31,6 +32,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    /// What the extensions tell a layer further out; nothing of it crosses a wire.
+    pub(crate) rejection: Option<Rejection>,
 }
 
 impl Answer {
@@ -41,7 +44,8 @@ impl Answer {
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         let body = String::from_utf8(body.to_vec()).expect("text");
-        Self { status: head.status, headers: head.headers, body }
+        let rejection = head.extensions.get().cloned();
+        Self { status: head.status, headers: head.headers, body, rejection }
     }
 
     /// The only value of a header; panics on several, as a test that asks for one means one.
