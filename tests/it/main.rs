@@ -10,7 +10,9 @@ mod house;
 mod manager;
 mod modes;
 mod readiness;
+mod recorder;
 mod rejections;
+mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "test-util")]

@@ -254,7 +254,7 @@ async fn a_store_that_can_t_write_is_asked_once() {
     assert!(report.to_string().contains("can't write"), "{report}");
 }
 
-// Negative control: without the worker's look at `is_closed`, the store stays held for ever.
+// Negative control: without the worker's look at `is_closed`, an hour passes and the worker lives.
 #[tokio::test(start_paused = true)]
 async fn done_when_the_last_recorder_is_gone_and_nothing_is_left() {
     let Bench { desk, clock, recorder, guard, .. } = Bench::new();
@@ -265,9 +265,13 @@ async fn done_when_the_last_recorder_is_gone_and_nothing_is_left() {
     assert!(writer.end().is_none(), "a clone is left");
     drop(recorder);
     desk.asked_at_least(1).await;
-    while Arc::strong_count(&writer) > 1 {
-        tokio::task::yield_now().await;
-    }
+    // An hour of the paused clock: a worker that never ends fails here and does not hang.
+    let ended = async {
+        while Arc::strong_count(&writer) > 1 {
+            time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    time::timeout(Duration::from_secs(3600), ended).await.expect("the worker has ended");
     assert_eq!((writer.end(), writer.held()), (Some(End::Done), 0));
 }
 
