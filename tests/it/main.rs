@@ -5,6 +5,8 @@
 mod axum;
 mod bodies;
 mod credential;
+#[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
+mod examples;
 mod grpc;
 mod house;
 mod manager;
