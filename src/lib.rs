@@ -8,8 +8,6 @@ mod value;
 
 #[cfg(feature = "util")]
 pub use edge::ext::ServiceBuilderExt;
-#[cfg(feature = "test-util")]
-pub use edge::testing;
 pub use edge::{
     bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
     responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
@@ -45,15 +43,18 @@ pub mod store {
     };
 }
 
+/// What tests of one's own service need (`test-util`).
+#[cfg(feature = "test-util")]
+pub mod testing {
+    pub use crate::{
+        edge::testing::{ActingAs, ActingAsLayer, acting_as},
+        value::clock::ManualClock,
+    };
+}
+
 /// What the model checks set; not part of the crate for anybody else.
 #[cfg(any(token_auth_loom, token_auth_shuttle))]
 #[doc(hidden)]
 pub mod model {
     pub use crate::state::cache::READ_MODIFY_WRITE;
-}
-
-/// What tests of one's own service need (`test-util`).
-#[cfg(feature = "test-util")]
-pub mod testing {
-    pub use crate::value::clock::ManualClock;
 }

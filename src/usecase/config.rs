@@ -12,10 +12,7 @@ use crate::{
         cache::{Cache, CacheSettings},
         store::{DynRepository, DynStore, KeyRepository, KeyStore},
     },
-    value::{
-        clock::Clock,
-        token::{TokenError, TokenFormat},
-    },
+    value::{clock::Clock, token::TokenFormat},
 };
 
 /// What the cache does unless it is told otherwise.
@@ -55,8 +52,8 @@ pub struct AuthenticatorBuilder {
     store: Arc<dyn DynStore>,
     repository: Option<Arc<dyn DynRepository>>,
     clock: Clock,
-    token_format: TokenFormat,
-    checksummed_prefixes: Vec<Box<str>>,
+    pub(super) token_format: TokenFormat,
+    pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
     pub(super) last_used: LastUsed,
     cache: CacheSettings,
@@ -135,24 +132,6 @@ impl AuthenticatorBuilder {
     pub fn max_waiting(mut self, reads: usize) -> Self {
         self.cache.max_waiting = reads;
         self
-    }
-
-    /// What issued tokens look like; 64 hexadecimal characters by default, as knox's. The prefix of
-    /// a checksummed format is registered with it.
-    pub fn token_format(mut self, format: TokenFormat) -> Self {
-        self.token_format = format;
-        self
-    }
-
-    /// Registers a prefix whose tokens carry a checksum, beside the one in use: a token under it
-    /// with a wrong checksum is refused without asking the store.
-    ///
-    /// # Errors
-    /// When the prefix is not one that [`TokenFormat::checksummed`] takes.
-    pub fn checksummed_prefix(mut self, prefix: &str) -> Result<Self, TokenError> {
-        TokenFormat::checksummed(prefix)?;
-        self.checksummed_prefixes.push(prefix.into());
-        Ok(self)
     }
 
     /// Where to read the time, for tests (`test-util`).

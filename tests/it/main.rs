@@ -1,11 +1,5 @@
 //! The integration tests: one binary, a module per subject.
-// Helpers of tests are tests too; `allow-unwrap-in-tests` sees the test functions alone.
-#![allow(clippy::unwrap_used)]
-
-#[cfg(feature = "sqlite")]
-mod sqlite;
-#[cfg(feature = "test-util")]
-mod store;
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
@@ -13,9 +7,12 @@ mod bodies;
 #[cfg(feature = "test-util")]
 mod cache;
 mod credential;
+#[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
+mod examples;
 mod fence;
 mod flight;
 mod grpc;
+mod house;
 mod manager;
 mod map_guards;
 mod modes;
@@ -28,6 +25,10 @@ mod rejections;
 #[cfg(all(feature = "tracing", feature = "serde"))]
 mod secrets;
 mod source;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "test-util")]
+mod store;
 mod support;
 #[cfg(feature = "tracing")]
 mod trace;

@@ -50,6 +50,14 @@ impl<B> ResponseBody<B> {
     }
 }
 
+/// An empty body: what tower-http's `CorsLayer` and `TimeoutLayer` answer with when they stand
+/// outside of the layer.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::refusal(Bytes::new())
+    }
+}
+
 impl<B> Body for ResponseBody<B>
 where
     B: Body,

@@ -1,12 +1,34 @@
 //! The settings that govern what is issued, and to whom.
 
 use super::policy::Issuing;
-use crate::usecase::config::AuthenticatorBuilder;
+use crate::{
+    usecase::config::AuthenticatorBuilder,
+    value::token::{TokenError, TokenFormat},
+};
 
 impl AuthenticatorBuilder {
     /// Who may hold a working key; staff owners by default, as in the source system.
     pub fn issuing(mut self, issuing: Issuing) -> Self {
         self.issuing = issuing;
         self
+    }
+
+    /// What issued tokens look like; knox's format without a prefix by default. Tokens of any other
+    /// form are admitted all the same, as long as their digest is known. The prefix of a
+    /// checksummed format counts as [registered](Self::checksummed_prefix).
+    pub fn token_format(mut self, format: TokenFormat) -> Self {
+        self.token_format = format;
+        self
+    }
+
+    /// Registers a prefix under which every token carries a checksum, so that garbage under it is
+    /// refused without asking the store: for prefixes that were used before the present one.
+    ///
+    /// # Errors
+    /// When [`TokenFormat::checksummed`] would refuse the prefix.
+    pub fn checksummed_prefix(mut self, prefix: &str) -> Result<Self, TokenError> {
+        TokenFormat::checksummed(prefix)?;
+        self.checksummed_prefixes.push(prefix.into());
+        Ok(self)
     }
 }

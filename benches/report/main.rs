@@ -1,0 +1,78 @@
+//! Measures the performance goals and prints one line for each:
+//!
+//! ```text
+//! cargo bench --bench report --features full            # every goal
+//! cargo bench --bench report --features full -- G1 G4   # some
+//! ```
+//!
+//! `G1  0.27  goal <= 0.30  met   [0.25, 0.29]`: the value, the goal, the verdict, and the value's
+//! 95 % interval. Every other line begins with blanks. What is compared is measured interleaved in
+//! this one run, so that the ratios hold on a machine that is busy or slow.
+//!
+//! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is.
+
+mod allocations;
+mod cold;
+mod contenders;
+mod hit;
+mod setting;
+mod statistics;
+
+use std::{env, process::ExitCode};
+
+use statistics::Estimate;
+
+/// A goal: its name, and what measures and prints it.
+type Goal = (&'static str, fn(Effort));
+
+const GOALS: [Goal; 3] = [("G1", hit::report), ("G4", allocations::report), ("G6", cold::report)];
+
+/// How much is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    Full,
+    Smoke,
+}
+
+impl Effort {
+    pub(crate) fn rounds(self, full: usize) -> usize {
+        match self {
+            Self::Full => full,
+            Self::Smoke => 3,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut effort = Effort::Full;
+    let mut chosen = Vec::new();
+    for argument in env::args().skip(1) {
+        match argument.as_str() {
+            // Cargo passes it to every benchmark.
+            "--bench" => {}
+            "--smoke" => effort = Effort::Smoke,
+            name => match GOALS.iter().find(|goal| goal.0 == name) {
+                Some(goal) => chosen.push(*goal),
+                None => {
+                    let known = GOALS.map(|goal| goal.0).join(" ");
+                    eprintln!("report: no goal is called `{name}`; there are: {known}");
+                    return ExitCode::FAILURE;
+                }
+            },
+        }
+    }
+    let goals = if chosen.is_empty() { GOALS.to_vec() } else { chosen };
+    for (_, report) in goals {
+        report(effort);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints a goal's line.
+pub(crate) fn print(goal: &str, value: Estimate, bound: &str, met: bool, digits: usize) {
+    let Estimate { value, low, high } = value;
+    let verdict = if met { "met" } else { "short" };
+    println!(
+        "{goal}  {value:.digits$}  goal {bound}  {verdict:<5} [{low:.digits$}, {high:.digits$}]"
+    );
+}

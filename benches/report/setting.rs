@@ -1,0 +1,59 @@
+//! An authenticator over a store in memory, and the requests that it admits.
+
+use chrono::TimeDelta;
+use http::{Request, header};
+use tokio::runtime::{Builder, Runtime};
+use tower_token_auth::{
+    ApiKey, Authenticator, DigestAlgorithm, KeyId, MemoryStore, Owner, TokenDigest,
+    store::KeyRepository as _,
+};
+
+use crate::contenders::{Body, now};
+
+/// The token of a key that expires, as knox makes them: 64 hexadecimal characters.
+pub(crate) const EXPIRING: &str =
+    "5f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483a1b2c3d4e5f60718";
+/// The token of a key that never expires.
+pub(crate) const ENDLESS: &str = "a1b2c3d4e5f607185f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483";
+
+/// A runtime, an authenticator and a store that knows both tokens.
+pub(crate) struct Setting {
+    pub(crate) runtime: Runtime,
+    pub(crate) auth: Authenticator,
+    pub(crate) store: MemoryStore,
+}
+
+impl Setting {
+    pub(crate) fn new() -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime starts");
+        let store = MemoryStore::new();
+        for (token, expires_in) in [(EXPIRING, Some(TimeDelta::days(30))), (ENDLESS, None)] {
+            let digest = TokenDigest::of(DigestAlgorithm::Sha256, token);
+            let key = ApiKey::new(KeyId::random(), digest, "ada".into(), now())
+                .with_name("a key of the report")
+                .with_expires_at(expires_in.map(|span| now() + span));
+            let inserted = runtime.block_on(store.insert(key, Owner::staff("ada"), &mut |_| true));
+            inserted.expect("an empty store takes a key");
+        }
+        let (auth, guard) =
+            Authenticator::builder(store.clone()).build().expect("the defaults fit");
+        // Dropping the guard detaches the recorder: it goes on, as in a running service.
+        drop(guard);
+        Self { runtime, auth, store }
+    }
+}
+
+/// A request as a client sends it.
+pub(crate) fn request(token: &str) -> Request<Body> {
+    Request::get("/v1/things?page=2")
+        .header(header::HOST, "api.example.com")
+        .header(header::USER_AGENT, "report/1.0")
+        .header(header::ACCEPT, "application/json")
+        .header(header::AUTHORIZATION, format!("Token {token}"))
+        .body(Body::default())
+        .expect("the request is well formed")
+}

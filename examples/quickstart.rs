@@ -1,0 +1,73 @@
+//! An axum service that knows every request by its API key, with the keys in a SQLite file.
+//!
+//! `cargo run --example quickstart --features full`
+//!
+//! `ADDR` says where to listen (127.0.0.1:3000; port 0 takes a free one), `TOKEN_AUTH_DB` where the
+//! keys are kept (token-auth.db).
+
+use std::{env, error::Error, process::ExitCode, time::Duration};
+
+use axum::{Router, routing::get};
+use tokio::{net::TcpListener, signal};
+use tower_token_auth::{
+    AuthenticatedKey, Authenticator, KeyManager, NewKey, Owner, Page, SqliteStore, TokenAuthLayer,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let database = env::var("TOKEN_AUTH_DB").unwrap_or_else(|_| "token-auth.db".to_owned());
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(&address).await.map_err(|error| {
+        format!("can't listen on {address}: {error}; set ADDR to another one, as 127.0.0.1:0")
+    })?;
+
+    let store = SqliteStore::open(&database).await?;
+    // How long a key that another process deactivates may still pass here: short, to be watched.
+    let fresh_ttl = Duration::from_secs(1);
+    let (auth, guard) = Authenticator::builder(store).fresh_ttl(fresh_ttl).build()?;
+    let name = next_name(&auth.keys()).await?;
+    let (key, token) =
+        auth.keys().create(Owner::staff("quickstart"), NewKey::named(name.as_str())).await?;
+
+    let url = format!("http://{}/", listener.local_addr()?);
+    println!("The keys are in {database}. This run made the key {name}; its token is shown once.");
+    println!("\nAdmitted:\ncurl -H 'Authorization: Token {}' {url}", token.expose());
+    println!("\nRefused:\ncurl -H 'Authorization: Token no-such-key' {url}");
+    println!("\nRevokes the key, here within its fresh TTL of {} s:", fresh_ttl.as_secs());
+    println!("{}cargo run --example keys --features full -- deactivate {}", elsewhere(), key.id());
+    println!("\nCtrl-C ends it.");
+
+    let app = Router::new().route("/", get(hello)).layer(TokenAuthLayer::new(auth));
+    let stop = async { signal::ctrl_c().await.unwrap_or(()) };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    let written = guard.shutdown(Duration::from_secs(5)).await;
+    println!("Stopped: {written}");
+    Ok(())
+}
+
+async fn hello(key: AuthenticatedKey) -> String {
+    format!("hello, {}\n", key.name())
+}
+
+/// `quickstart`, then `quickstart-2`: an earlier run's token was shown then and can't be again.
+async fn next_name(keys: &KeyManager) -> Result<String, Box<dyn Error>> {
+    let known = keys.list(Page::first(Page::MAX)).await?.keys;
+    let earlier = known.iter().filter(|record| record.name().starts_with("quickstart")).count();
+    Ok(if earlier == 0 { "quickstart".to_owned() } else { format!("quickstart-{}", earlier + 1) })
+}
+
+/// Names the database for the `keys` example, if it is not the usual one.
+fn elsewhere() -> String {
+    let quoted = |path: String| format!("TOKEN_AUTH_DB='{}' ", path.replace('\'', r"'\''"));
+    env::var("TOKEN_AUTH_DB").map(quoted).unwrap_or_default()
+}

@@ -1,0 +1,130 @@
+//! A key with its owner, and the one judgement of whether it may be used now.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use super::{ApiKey, KeyId};
+use crate::value::owner::Owner;
+
+/// What a store answers: a key, its owner, and whatever a custom store attached.
+#[derive(Clone)]
+pub struct Record {
+    key: ApiKey,
+    owner: Arc<Owner>,
+    data: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Record {
+    /// A key with its owner's row. Stores that share one `Arc` between an owner's keys save memory.
+    #[must_use]
+    pub fn new(key: ApiKey, owner: impl Into<Arc<Owner>>) -> Self {
+        Self { key, owner: owner.into(), data: None }
+    }
+
+    /// Attaches data of the user's own type, to be read back with `AuthenticatedKey::data`.
+    #[must_use]
+    pub fn with_data<T: Any + Send + Sync>(mut self, data: T) -> Self {
+        self.data = Some(Arc::new(data));
+        self
+    }
+
+    /// The key's id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.key.id
+    }
+
+    /// The key's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &ApiKey {
+        &self.key
+    }
+
+    /// Its owner.
+    #[must_use]
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// What the store attached, if it is a `T`.
+    #[must_use]
+    pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.data.as_ref()?.downcast_ref()
+    }
+
+    /// The one judgement: may this key be used at `now`? The order is knox's, where expiry is
+    /// judged before the owner's status, with the key's own flag between them.
+    #[must_use]
+    pub fn status_at(&self, now: DateTime<Utc>) -> Status {
+        if self.key.is_expired_at(now) {
+            Status::Expired
+        } else if !self.key.is_active {
+            Status::KeyInactive
+        } else if !self.owner.is_active() {
+            Status::OwnerInactive
+        } else {
+            Status::Usable
+        }
+    }
+
+    /// Whether the two agree in all that a revocation can change: digest, owner, account, active
+    /// flag, expiry and scopes of the key; the flags and memberships of its owner. `last_used_at`,
+    /// names and tags do not count.
+    pub(crate) fn same_standing(&self, other: &Self) -> bool {
+        let (a, b) = (&self.key, &other.key);
+        a.id == b.id
+            && a.digest == b.digest
+            && a.owner == b.owner
+            && a.account() == b.account()
+            && a.is_active == b.is_active
+            && a.expires_at == b.expires_at
+            && a.scopes == b.scopes
+            && self.owner.is_active() == other.owner.is_active()
+            && self.owner.is_staff() == other.owner.is_staff()
+            && self.owner.is_superuser() == other.owner.is_superuser()
+            && self.owner.accounts() == other.owner.accounts()
+    }
+}
+
+/// What only keys made for tests need.
+#[cfg(feature = "test-util")]
+impl Record {
+    pub(crate) fn key_mut(&mut self) -> &mut ApiKey {
+        &mut self.key
+    }
+
+    pub(crate) fn set_owner(&mut self, owner: Owner) {
+        self.key.owner = owner.id().clone();
+        self.owner = Arc::new(owner);
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("key", &self.key)
+            .field("owner", &self.owner)
+            .field("has_data", &self.data.is_some())
+            .finish()
+    }
+}
+
+/// Whether a record may be used, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Admitted.
+    Usable,
+    /// Past its expiry.
+    Expired,
+    /// Deactivated.
+    KeyInactive,
+    /// Its owner is inactive.
+    OwnerInactive,
+}

@@ -1,0 +1,121 @@
+//! How a record is put together and edited.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{ApiKey, Details};
+use crate::value::{owner::AccountId, token::TokenKey};
+
+impl ApiKey {
+    /// Sets the token's first 15 characters.
+    #[must_use]
+    pub fn with_token_key(mut self, token_key: TokenKey) -> Self {
+        self.token_key = token_key;
+        self
+    }
+
+    /// Sets the name; names need not be unique.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the account the key belongs to, where accounts are used.
+    #[must_use]
+    pub fn with_account(mut self, account: Option<AccountId>) -> Self {
+        self.details_mut().account = account;
+        self.settled()
+    }
+
+    /// Sets what the key is for.
+    #[must_use]
+    pub fn with_description(mut self, description: Option<impl Into<Box<str>>>) -> Self {
+        self.details_mut().description = description.map(Into::into);
+        self.settled()
+    }
+
+    /// Sets the version of whatever the key stands for.
+    #[must_use]
+    pub fn with_version(mut self, version: Option<impl Into<Box<str>>>) -> Self {
+        self.details_mut().version = version.map(Into::into);
+        self.settled()
+    }
+
+    /// Sets the tags, in their order.
+    #[must_use]
+    pub fn with_tags<T: Into<Box<str>>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.details_mut().tags = tags.into_iter().map(Into::into).collect();
+        self.settled()
+    }
+
+    /// Sets the annotations: free names and values for the user's own tools.
+    #[must_use]
+    pub fn with_annotations(mut self, annotations: BTreeMap<String, String>) -> Self {
+        self.details_mut().annotations = annotations;
+        self.settled()
+    }
+
+    /// Sets the scopes, in their order.
+    #[must_use]
+    pub fn with_scopes<T: Into<Box<str>>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets when the key was last changed by management.
+    #[must_use]
+    pub fn with_updated_at(mut self, updated_at: DateTime<Utc>) -> Self {
+        self.updated_at = updated_at;
+        self
+    }
+
+    /// Sets the moment after which the key is refused; `None` means never.
+    #[must_use]
+    pub fn with_expires_at(mut self, expires_at: Option<DateTime<Utc>>) -> Self {
+        self.expires_at = expires_at;
+        self
+    }
+
+    /// Sets when the key was last seen; `None` means never.
+    #[must_use]
+    pub fn with_last_used_at(mut self, last_used_at: Option<DateTime<Utc>>) -> Self {
+        self.last_used_at = last_used_at;
+        self
+    }
+
+    /// Sets whether the key is active.
+    #[must_use]
+    pub fn with_active(mut self, is_active: bool) -> Self {
+        self.is_active = is_active;
+        self
+    }
+
+    fn details_mut(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
+    }
+
+    /// Drops the details again when a setter left nothing in them.
+    fn settled(mut self) -> Self {
+        if self.details.as_deref() == Some(&Details::default()) {
+            self.details = None;
+        }
+        self
+    }
+
+    /// This edited key with what no edit may change: id, digest, token key, owner, the time it was
+    /// made and its last use, as `stored` has them. For stores' `update`.
+    #[must_use]
+    pub fn keeping_identity_of(self, stored: &Self) -> Self {
+        Self {
+            id: stored.id,
+            digest: stored.digest,
+            token_key: stored.token_key.clone(),
+            owner: stored.owner.clone(),
+            created_at: stored.created_at,
+            last_used_at: stored.last_used_at,
+            ..self
+        }
+    }
+}

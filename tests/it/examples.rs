@@ -1,0 +1,312 @@
+//! Every example as a process: what it prints, whom it admits, and how it ends.
+//!
+//! HTTP is spoken by hand over a socket, so that nothing but the example itself is trusted.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::LazyLock,
+};
+
+use tempfile::TempDir;
+
+/// Where cargo put each example, built once for all tests of this module.
+static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
+    let features = if cfg!(feature = "test-util") { "full,test-util" } else { "full" };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--examples", "--features", features, "--message-format=json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "the examples don't build");
+    let messages = String::from_utf8(built.stdout).unwrap();
+    let messages = messages.lines().map(|line| serde_json::from_str(line).unwrap());
+    let examples = messages.filter_map(|message: serde_json::Value| {
+        let name = message["target"]["name"].as_str()?.to_owned();
+        let is_example = message["target"]["kind"][0] == "example";
+        let path = message["executable"].as_str().filter(|_| is_example)?;
+        Some((name, path.into()))
+    });
+    examples.collect()
+});
+
+fn command(example: &str) -> Command {
+    let path = BUILT.get(example).unwrap_or_else(|| panic!("there is no example {example}"));
+    let mut command = Command::new(path);
+    command.env("ADDR", "127.0.0.1:0");
+    command
+}
+
+/// Runs an example that ends by itself; what it printed.
+fn run(example: &str) -> String {
+    let output = command(example).output().unwrap();
+    assert!(output.status.success(), "{example}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An example that serves until it is told to stop.
+struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    /// The `curl` lines it printed: the first is to be admitted, the second refused.
+    curls: Vec<Curl>,
+    /// Every line up to and including the one that the test waited for.
+    printed: Vec<String>,
+}
+
+impl Server {
+    /// Starts `command` and reads until a line that holds `last`.
+    fn start(mut command: Command, last: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut printed = Vec::new();
+        while !printed.last().is_some_and(|line: &String| line.contains(last)) {
+            let mut line = String::new();
+            let read = output.read_line(&mut line).unwrap();
+            assert!(read > 0, "it ended before it printed {last:?}: {printed:#?}");
+            printed.push(line.trim_end().to_owned());
+        }
+        let curls = printed.iter().filter_map(|line| Curl::parse(line)).collect();
+        Self { child, output, curls, printed }
+    }
+
+    fn line_with(&self, part: &str) -> &str {
+        self.printed.iter().find(|line| line.contains(part)).unwrap()
+    }
+
+    /// Presses Ctrl-C, and returns what it still printed.
+    #[cfg(unix)]
+    fn interrupt(mut self) -> String {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().unwrap();
+        assert!(killed.success());
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+        rest
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already where the test interrupted it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a printed `curl` line would send.
+#[derive(Clone)]
+struct Curl {
+    header: String,
+    authority: String,
+    path: String,
+}
+
+impl Curl {
+    fn parse(line: &str) -> Option<Self> {
+        let rest = line.strip_prefix("curl -H '")?;
+        let (header, url) = rest.split_once("' http://").unwrap();
+        let (authority, path) = url.split_once('/').expect("the URL has a path");
+        assert!(!path.contains(' '), "the line is whole: {line}");
+        assert_ne!(authority.rsplit_once(':').unwrap().1, "0", "the real port: {line}");
+        let (header, authority) = (header.to_owned(), authority.to_owned());
+        Some(Self { header, authority, path: format!("/{path}") })
+    }
+
+    /// Sends it; the status and the whole answer.
+    fn send(&self) -> (u16, String) {
+        let Self { header, authority, path } = self;
+        let mut stream = TcpStream::connect(authority).unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {authority}\r\n{header}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer)
+    }
+}
+
+fn admits_the_first_and_refuses_the_second(server: &Server, name: &str) {
+    assert_eq!(server.curls.len(), 2, "{:#?}", server.printed);
+    let (status, answer) = server.curls[0].send();
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains(name), "{answer}");
+    let (status, answer) = server.curls[1].send();
+    assert_eq!(status, 401, "{answer}");
+    assert!(!answer.contains("hello"), "{answer}");
+}
+
+#[test]
+fn worker_decides_without_tower() {
+    let printed = run("worker");
+    for part in [
+        "monthly report: admitted as reports",
+        "guess: refused",
+        "monthly report: still admitted",
+        "monthly report: stopped",
+        "1 written",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+}
+
+#[test]
+fn custom_store_attaches_its_own_data() {
+    let printed = run("custom_store");
+    assert!(printed.contains("customer: 600 requests a minute"), "{printed}");
+    assert!(printed.contains("a guess: "), "{printed}");
+}
+
+#[test]
+fn tonic_refuses_and_admits_over_http_2() {
+    let printed = run("tonic");
+    assert!(printed.contains("refused: "), "{printed}");
+    assert!(printed.contains("admitted: greetings from tonic"), "{printed}");
+}
+
+#[test]
+fn hyper_serves_without_a_framework() {
+    let server = Server::start(command("hyper"), "no-such-key");
+    admits_the_first_and_refuses_the_second(&server, "hello, hyper");
+}
+
+#[test]
+fn service_builder_admits_refuses_and_answers_a_preflight() {
+    let server = Server::start(command("service_builder"), "no-such-key");
+    admits_the_first_and_refuses_the_second(&server, "hello, builder");
+    let (_, refused) = server.curls[1].send();
+    assert!(refused.contains("access-control-allow-origin"), "{refused}");
+    let mut stream = TcpStream::connect(&server.curls[0].authority).unwrap();
+    let preflight = "OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\
+        Access-Control-Request-Method: GET\r\nConnection: close\r\n\r\n";
+    stream.write_all(preflight.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// The quickstart over a database in `folder`.
+fn quickstart(folder: &Path) -> Server {
+    let mut command = command("quickstart");
+    command.env("TOKEN_AUTH_DB", folder.join("it's keys.db"));
+    Server::start(command, "Ctrl-C")
+}
+
+fn keys(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = command("keys");
+    command.env("TOKEN_AUTH_DB", folder.join("it's keys.db")).args(arguments).output().unwrap()
+}
+
+fn listed(folder: &Path) -> String {
+    let output = keys(folder, &["list"]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn quickstart_admits_revokes_and_keeps_its_keys() {
+    let folder = TempDir::new().unwrap();
+    let first = quickstart(folder.path());
+    admits_the_first_and_refuses_the_second(&first, "hello, quickstart");
+    assert!(first.line_with("fresh TTL").contains("1 s"));
+    let old = first.curls[0].header.clone();
+    let ended = first.interrupt();
+    assert!(ended.contains("1 written"), "the recorder was drained: {ended}");
+
+    let second = quickstart(folder.path());
+    admits_the_first_and_refuses_the_second(&second, "hello, quickstart-2");
+    let old = Curl { header: old, ..second.curls[0].clone() };
+    let (status, answer) = old.send();
+    assert_eq!((status, answer.contains("hello, quickstart\n")), (200, true), "{answer}");
+
+    // The line that revokes names this very database, and its id is the new key's.
+    let line = second.line_with("deactivate");
+    assert!(line.starts_with("TOKEN_AUTH_DB='"), "{line}");
+    assert!(
+        line.contains(r"it'\''s keys.db' cargo run --example keys --features full -- "),
+        "{line}"
+    );
+    let id = line.rsplit_once(' ').unwrap().1;
+    let output = keys(folder.path(), &["deactivate", id]);
+    assert!(output.status.success(), "{output:?}");
+    // The fresh TTL bounds the wait; every answer until then is still an admission.
+    loop {
+        match second.curls[0].send() {
+            (200, _) => std::thread::yield_now(),
+            (401, answer) => break assert!(answer.contains("not active"), "{answer}"),
+            (status, answer) => panic!("{status}: {answer}"),
+        }
+    }
+    assert_eq!(old.send().0, 200, "the other key is untouched");
+
+    let table = listed(folder.path());
+    assert!(table.lines().next().unwrap().contains("digest"), "{table}");
+    assert!(table.lines().next().unwrap().contains("is_active"), "{table}");
+    let row = table.lines().find(|line| line.starts_with(id)).unwrap();
+    assert!(row.contains("quickstart-2") && row.contains("false"), "{row}");
+}
+
+#[test]
+fn quickstart_says_which_port_is_in_use() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = command("quickstart");
+    command.env("ADDR", &address).env("TOKEN_AUTH_DB", folder.path().join("keys.db"));
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains(&address) && error.contains("ADDR"), "{error}");
+}
+
+#[test]
+fn quickstart_and_keys_say_what_is_wrong_with_the_database() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("it's keys.db"), "this is no database".repeat(100)).unwrap();
+    let mut quickstart = command("quickstart");
+    quickstart.env("TOKEN_AUTH_DB", folder.path().join("it's keys.db"));
+    for output in [quickstart.output().unwrap(), keys(folder.path(), &["list"])] {
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("keys.db"), "{error}");
+    }
+}
+
+#[test]
+fn keys_leads_a_key_through_its_life() {
+    let folder = TempDir::new().unwrap();
+    let created = keys(folder.path(), &["create", "first"]);
+    assert!(created.status.success(), "{created:?}");
+    let table = listed(folder.path());
+    let row = table.lines().nth(1).unwrap();
+    let id = row.split(' ').next().unwrap();
+    assert!(row.contains("first") && row.contains("true"), "{table}");
+    let token = String::from_utf8(created.stdout).unwrap();
+    let token = token.trim_end().rsplit_once(' ').unwrap().1.to_owned();
+    assert!(!table.contains(&token), "a token is shown once");
+    for (command, active) in [("deactivate", "false"), ("activate", "true")] {
+        assert!(keys(folder.path(), &[command, id]).status.success());
+        assert!(listed(folder.path()).contains(active), "{command}");
+    }
+    assert!(keys(folder.path(), &["delete", id]).status.success());
+    assert_eq!(listed(folder.path()).lines().count(), 1, "only the head is left");
+    let wrong: [&[&str]; 5] =
+        [&[], &["revoke"], &["create"], &["deactivate", "x"], &["deactivate", id]];
+    for arguments in wrong {
+        let output = keys(folder.path(), arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("keys: "), "{error}");
+    }
+}
