@@ -6,7 +6,7 @@ use tower_token_auth::TokenAuthLayer;
 use tower_token_auth_criterion::{Bare, EXPIRING, Setting, by_hand, drive, request};
 
 fn hit(criterion: &mut Criterion) {
-    let setting = Setting::new();
+    let setting = Setting::prepare();
     let _inside = setting.runtime.enter();
     let mut layer = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
     let mut rival = by_hand(setting.store.clone()).layer(Bare);

@@ -1,12 +1,12 @@
 //! A request that has to ask the store, which is in memory: what the flight itself costs.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, ServiceExt};
 use tower_token_auth::TokenAuthLayer;
 use tower_token_auth_criterion::{Bare, EXPIRING, Setting, request};
 
 fn miss(criterion: &mut Criterion) {
-    let setting = Setting::new();
+    let setting = Setting::prepare();
     let service = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
     let known = request(EXPIRING);
     let mut group = criterion.benchmark_group("miss");
