@@ -290,7 +290,7 @@ async fn through_the_layer(
 
 /// The same of the SQLite store: what it logs, what its errors say.
 ///
-/// Seen to fail with the token's key in the text of the insert, in place of a parameter.
+/// Seen to fail with an event in `insert` that has the token's key.
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn no_part_of_a_token_is_logged_or_said_by_sqlite() {
