@@ -1,6 +1,11 @@
 //! No authentication that begins after a revocation returned is answered from before it.
 //!
-//! Each test names the mechanism it stands for and how it was seen to fail without it.
+//! How they were seen to fail, each under loom and under shuttle, with one mechanism removed:
+//! every test with slots used unchecked (`Cache::usable` without `is_current`); the tests of first
+//! fills with the snap taken after the read (`Lead::read`); leader and follower with a waiter that
+//! does not check what it is given (`Cache::fetch`); the flush with no stamp of its own; the
+//! deletion made elsewhere without `supersede`. Boarding whatever the stamps say goes unseen here,
+//! as reads without a runtime end before anybody could board: `tests/it/flight.rs` sees that.
 
 #![cfg(any(token_auth_loom, token_auth_shuttle))]
 
