@@ -1,9 +1,6 @@
 //! The one decision about a credential, usable with Tower and without.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{fmt, sync::Arc};
 
 use super::{
     access::Recorder,
@@ -170,10 +167,14 @@ impl Authenticator {
         match self.inner.cache.lookup(digest, &now)? {
             Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
             Known::Present { record, chores } => {
+                let decision = Inner::judge(&record, &now);
                 if let Some(slot) = chores {
                     self.inner.cache.refresh(&slot, now.monotonic);
+                    if decision.is_ok() {
+                        self.inner.recorder.seen(&record, slot.due(), now.monotonic);
+                    }
                 }
-                Some(Inner::judge(&record, &now))
+                Some(decision)
             }
         }
     }
@@ -199,10 +200,9 @@ impl Authenticator {
             let slot = inner.cache.fetch(digest, demand).await.map_err(refusal)?;
             let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
             let now = inner.settings.clock.read();
-            let admitted = Inner::judge(record, &now)?;
-            let due = AtomicU64::new(inner.recorder.due_at(record));
-            inner.recorder.seen(record, &due, now.monotonic);
-            Ok(admitted)
+            let key = Inner::judge(record, &now)?;
+            inner.recorder.seen(record, slot.due(), now.monotonic);
+            Ok(key)
         }
     }
 }

@@ -12,10 +12,7 @@ use crate::{
         cache::{Cache, CacheSettings},
         store::{DynRepository, DynStore, KeyRepository, KeyStore},
     },
-    value::{
-        clock::Clock,
-        token::{TokenError, TokenFormat},
-    },
+    value::{clock::Clock, token::TokenFormat},
 };
 
 /// What the cache does unless it is told otherwise.
@@ -58,8 +55,8 @@ pub struct AuthenticatorBuilder {
     pub(super) token_format: TokenFormat,
     pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
-    cache: CacheSettings,
     pub(super) last_used: LastUsed,
+    cache: CacheSettings,
 }
 
 impl AuthenticatorBuilder {
@@ -80,8 +77,8 @@ impl AuthenticatorBuilder {
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
             issuing: Issuing::default(),
-            cache: DEFAULTS,
             last_used: LastUsed::default(),
+            cache: DEFAULTS,
         }
     }
 
@@ -165,9 +162,13 @@ impl AuthenticatorBuilder {
             issuing: self.issuing,
         };
         let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
-        let cache = Arc::new(cache);
-        let inner =
-            Inner { cache, store: self.store, repository: self.repository, settings, recorder };
+        let inner = Inner {
+            cache: Arc::new(cache),
+            store: self.store,
+            repository: self.repository,
+            settings,
+            recorder,
+        };
         Ok((Authenticator::from_inner(inner), guard))
     }
 }

@@ -6,7 +6,7 @@ use super::{digest::TokenDigest, key::KeyId, owner::OwnerId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
-    /// One token: also that there was none.
+    /// One token: its key, and also that there was none.
     Digest(TokenDigest),
     /// One key.
     Key(KeyId),

@@ -4,16 +4,26 @@
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
 mod bodies;
+#[cfg(feature = "test-util")]
+mod cache;
 mod credential;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
+mod fence;
+mod flight;
 mod grpc;
 mod house;
 mod manager;
+mod map_guards;
 mod modes;
+#[cfg(feature = "test-util")]
+mod outage;
+mod race;
 mod readiness;
 mod recorder;
 mod rejections;
+#[cfg(all(feature = "tracing", feature = "serde"))]
+mod secrets;
 mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;

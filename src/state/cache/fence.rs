@@ -70,9 +70,15 @@ impl Fence {
         }
     }
 
-    /// The stamps that a present record depends on: its key's and its owner's.
-    pub(crate) fn stripes_of(&self, record: &Record) -> [Stripe; 2] {
-        [self.hash((1_u8, record.key().id())), self.hash((2_u8, record.owner().id()))]
+    /// The stamps that a present record depends on: its key's, its owner's and its digest's. The
+    /// last one is for who knows a revoked token by nothing else.
+    pub(crate) fn stripes_of(&self, record: &Record) -> [Stripe; 3] {
+        let key = record.key();
+        [
+            self.hash((1_u8, key.id())),
+            self.hash((2_u8, record.owner().id())),
+            self.hash((0_u8, key.digest())),
+        ]
     }
 
     fn hash(&self, subject: impl Hash) -> Stripe {
@@ -89,11 +95,9 @@ impl Fence {
 
     /// Whether nothing that a read depends on was revoked since its snap. To be asked after the
     /// authentication that relies on it began.
-    pub(crate) fn is_current(&self, stripes: [Stripe; 2], snap: Snap) -> bool {
-        let [a, b] = stripes;
+    pub(crate) fn is_current<const N: usize>(&self, stripes: [Stripe; N], snap: Snap) -> bool {
         acquire(&self.flushed) <= snap.0
-            && acquire(&self.stamps[a.0 as usize]) <= snap.0
-            && acquire(&self.stamps[b.0 as usize]) <= snap.0
+            && stripes.iter().all(|stripe| acquire(&self.stamps[stripe.0 as usize]) <= snap.0)
     }
 
     /// Outdates whatever was read about `subjects` before. Call it after the commit.
@@ -118,7 +122,12 @@ impl Fence {
     /// Revokes, by the stamp `old` has for itself, a record of which a newer read tells something
     /// else, unless that read is outdated too. Answers with the snap that the newer read may take:
     /// as the check and the stamp are one step, no revocation can lie between.
-    pub(crate) fn supersede(&self, old: [Stripe; 2], new: [Stripe; 2], snap: Snap) -> Option<Snap> {
+    pub(crate) fn supersede<const N: usize>(
+        &self,
+        old: [Stripe; N],
+        new: [Stripe; N],
+        snap: Snap,
+    ) -> Option<Snap> {
         let mut last = lock(&self.last);
         if !self.is_current(old, snap) || !self.is_current(new, snap) {
             return None;

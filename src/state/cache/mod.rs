@@ -24,7 +24,7 @@ use std::{
 
 pub(crate) use fetch::Demand;
 pub(crate) use flight::ReadError;
-pub(crate) use slot::{DueCell, Slot};
+pub(crate) use slot::Slot;
 #[cfg(any(token_auth_loom, token_auth_shuttle))]
 pub use sync::READ_MODIFY_WRITE;
 
@@ -104,7 +104,7 @@ impl Cache {
             fence,
             present: Table::new(settings.capacity),
             absent: Table::new(settings.absent_capacity),
-            flights: Flights::new(store_timeout),
+            flights: Flights::new(store_timeout.min(fresh_ttl).min(absent_ttl)),
             lanes: Lanes::new(
                 settings.max_in_flight,
                 settings.reserved_in_flight,

@@ -20,8 +20,9 @@ pub(crate) struct Slot {
     snap: Snap,
     /// The monotonic time before the read was queued: age counts from here.
     loaded_at: Monotonic,
-    /// Of a present record its key's and its owner's; of an absent one its digest's, twice.
-    stripes: [Stripe; 2],
+    /// Of a present record its key's, its owner's and its digest's; of an absent one its digest's
+    /// alone, thrice.
+    stripes: [Stripe; 3],
     due: DueCell,
     /// From when a hit asks for a refresh, in nanoseconds. Only a hint: no other memory hangs on
     /// it, so that it is read and written Relaxed.
@@ -47,7 +48,7 @@ impl Slot {
                 let stripes = fence.stripes_of(&record);
                 (Content::Present(Arc::new(record)), stripes)
             }
-            None => (Content::Absent(digest), [fence.stripe(&Subject::Digest(digest)); 2]),
+            None => (Content::Absent(digest), [fence.stripe(&Subject::Digest(digest)); 3]),
         };
         let refresh_at = AtomicU64::new(refresh_at.as_nanos());
         Self { content, snap, loaded_at, stripes, due: DueCell::default(), refresh_at }
@@ -92,7 +93,7 @@ impl Slot {
         self.loaded_at
     }
 
-    pub(crate) fn stripes(&self) -> [Stripe; 2] {
+    pub(crate) fn stripes(&self) -> [Stripe; 3] {
         self.stripes
     }
 

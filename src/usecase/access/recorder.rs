@@ -20,6 +20,10 @@ use crate::{
     },
 };
 
+/// What `due` holds before the recorder has looked at the record: a slot begins with it, as the
+/// cache knows nothing of windows.
+const UNSEEN: u64 = 0;
+
 /// What an authenticator holds of the recorder. Cheap to clone; when the last clone is gone, the
 /// worker writes what is left and ends.
 #[derive(Clone)]
@@ -78,6 +82,18 @@ impl Recorder {
         let Some(handle) = self.0.as_ref().filter(|handle| !handle.writer.has_given_up()) else {
             due.store(u64::MAX, Ordering::Relaxed);
             return;
+        };
+        let expected = match expected {
+            UNSEEN => {
+                let due_at = self.due_at(record).max(UNSEEN + 1);
+                let (ok, or) = (Ordering::Relaxed, Ordering::Relaxed);
+                let due_at = due.compare_exchange(UNSEEN, due_at, ok, or).err().unwrap_or(due_at);
+                if handle.clock.monotonic().as_nanos() < due_at {
+                    return;
+                }
+                due_at
+            }
+            seen => seen,
         };
         // The place comes before the swap: were it the other way round, a full queue would have
         // moved `due`, and the key would go unrecorded for a whole window.

@@ -3,8 +3,10 @@
 use super::{KeyError, KeyManager, limits, settle::settle};
 use crate::{
     state::store::DynRepository,
-    value::owner::{AccountId, Owner, OwnerId},
-    value::subject::Subject,
+    value::{
+        owner::{AccountId, Owner, OwnerId},
+        subject::Subject,
+    },
 };
 
 /// What is to change about an owner; what is not given stays as it is.

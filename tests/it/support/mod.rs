@@ -5,12 +5,23 @@ pub(crate) mod http;
 mod scripted;
 pub(crate) mod wire;
 
-use chrono::{DateTime, Utc};
-use tower_token_auth::{
-    ApiKey, Authenticator, KeyId, Owner, Token, TokenDigest, store::KeyRepository,
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
 };
 
-pub(crate) use scripted::Scripted;
+use chrono::{DateTime, Utc};
+use tower_token_auth::{
+    ApiKey, AuthenticatedKey, Authenticator, KeyId, Owner, Rejection, Token, TokenDigest,
+    store::KeyRepository,
+};
+
+pub(crate) use scripted::{Fault, Scripted};
+
+/// What an authentication ends in.
+pub(crate) type Decision = Result<AuthenticatedKey, Rejection>;
 
 /// A token that [`issue`] takes where a test has no wish of its own.
 pub(crate) const TOKEN: &str = "s3cret-token-of-the-tests";
@@ -57,4 +68,81 @@ pub(crate) async fn scripted() -> (Authenticator, Scripted) {
 /// A fixed moment in the past.
 pub(crate) fn long_ago() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("a date of this century")
+}
+
+/// Asks on a task of its own.
+pub(crate) fn ask(
+    auth: &Authenticator,
+    token: impl Into<String>,
+) -> tokio::task::JoinHandle<Decision> {
+    let (auth, token) = (auth.clone(), token.into());
+    tokio::spawn(async move { auth.authenticate(&token).await })
+}
+
+/// Lets every other task of a current-thread runtime run until none can go on without a timer or
+/// this one; no time passes.
+pub(crate) async fn idle() {
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Is pending once.
+pub(crate) async fn step() {
+    let mut stepped = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut stepped, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Polls at most `times` times.
+pub(crate) async fn poll_times<F: Future>(
+    mut future: Pin<&mut F>,
+    times: usize,
+) -> Option<F::Output> {
+    for _ in 0..times {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        // What the future waits for may be on this very thread.
+        idle_anywhere().await;
+    }
+    None
+}
+
+async fn idle_anywhere() {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        idle().await;
+    }
+}
+
+/// Runs a future on this thread without any runtime.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// How often to repeat: `all` with `TOKEN_AUTH_FULL=1` in the environment, otherwise the `share`
+/// that a continuous build can afford.
+pub(crate) fn rounds(share: usize, all: usize) -> usize {
+    if std::env::var_os("TOKEN_AUTH_FULL").is_some_and(|value| value == "1") { all } else { share }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,8 +19,9 @@ use tower_token_auth::{
 
 /// A [`MemoryStore`] under a test's control. Clones share rows and script.
 ///
-/// A read is counted, waits at the first gate, lets the delay pass, fails if it is to, reads the
-/// rows, waits at the second gate, and answers. Changes are never held.
+/// A read is counted, waits at the first gate, lets the delay pass, takes its steps, fails if it is
+/// to, reads the rows, takes its other steps, waits at the second gate, and answers. A change waits at its own gate, takes
+/// its steps, is made, takes its steps again, and answers, or loses the answer.
 #[derive(Clone)]
 pub(crate) struct Scripted {
     rows: MemoryStore,
@@ -31,9 +32,27 @@ struct Script {
     begun: watch::Sender<usize>,
     reads_held: watch::Sender<bool>,
     answers_held: watch::Sender<bool>,
+    changes_begun: watch::Sender<usize>,
+    changes_held: watch::Sender<bool>,
     delay: Mutex<Duration>,
+    read_steps: AtomicUsize,
+    answer_steps: AtomicUsize,
+    change_steps: AtomicUsize,
     failing: AtomicBool,
+    read_fault: Mutex<Option<Fault>>,
+    answers_lost: AtomicBool,
+    in_flight: AtomicUsize,
+    peak: AtomicUsize,
     uses: Mutex<Vec<KeyUse>>,
+}
+
+/// How a read can fail beside being unavailable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// With an error of no particular kind.
+    Other,
+    /// With a panic, silent as it does not pass the panic hook.
+    Panic,
 }
 
 impl Scripted {
@@ -46,8 +65,17 @@ impl Scripted {
             begun: watch::Sender::new(0),
             reads_held: watch::Sender::new(false),
             answers_held: watch::Sender::new(false),
+            changes_begun: watch::Sender::new(0),
+            changes_held: watch::Sender::new(false),
             delay: Mutex::default(),
+            read_steps: AtomicUsize::new(0),
+            answer_steps: AtomicUsize::new(0),
+            change_steps: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
+            read_fault: Mutex::default(),
+            answers_lost: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
             uses: Mutex::default(),
         };
         Self { rows, script: Arc::new(script) }
@@ -63,10 +91,41 @@ impl Scripted {
         self.script.answers_held.send_replace(true);
     }
 
-    /// Opens both gates.
+    /// Holds every change before it is made, until [`release`](Self::release).
+    pub(crate) fn hold_changes(&self) {
+        self.script.changes_held.send_replace(true);
+    }
+
+    /// Opens all gates.
     pub(crate) fn release(&self) {
         self.script.reads_held.send_replace(false);
         self.script.answers_held.send_replace(false);
+        self.script.changes_held.send_replace(false);
+    }
+
+    /// Makes each read stop `steps` times before it looks: points where its future can be dropped.
+    pub(crate) fn step_reads(&self, steps: usize) {
+        self.script.read_steps.store(steps, Ordering::SeqCst);
+    }
+
+    /// Makes each read stop `steps` times after it looked.
+    pub(crate) fn step_answers(&self, steps: usize) {
+        self.script.answer_steps.store(steps, Ordering::SeqCst);
+    }
+
+    /// Makes each change stop `steps` times before it is made, and as often afterwards.
+    pub(crate) fn step_changes(&self, steps: usize) {
+        self.script.change_steps.store(steps, Ordering::SeqCst);
+    }
+
+    /// Makes changes take place and then answer with an error that does not say so.
+    pub(crate) fn lose_answers(&self) {
+        self.script.answers_lost.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes reads fail in this way, or no longer.
+    pub(crate) fn break_reads(&self, fault: Option<Fault>) {
+        *self.script.read_fault.lock().unwrap() = fault;
     }
 
     /// Makes reads fail as unavailable, or no longer.
@@ -90,27 +149,84 @@ impl Scripted {
         begun.wait_for(|reads| *reads >= count).await.expect("the store holds the sender");
     }
 
+    /// Waits until `count` changes were begun in all.
+    pub(crate) async fn changes_begun(&self, count: usize) {
+        let mut begun = self.script.changes_begun.subscribe();
+        begun.wait_for(|changes| *changes >= count).await.expect("the store holds the sender");
+    }
+
+    /// How many reads were under way at once, at most.
+    pub(crate) fn peak(&self) -> usize {
+        self.script.peak.load(Ordering::SeqCst)
+    }
+
     /// Every use that was handed to `record_uses`, in order.
     pub(crate) fn uses(&self) -> Vec<KeyUse> {
         self.script.uses.lock().unwrap().clone()
     }
 
-    async fn before_read(&self) -> Result<(), StoreError> {
+    async fn before_read(&self) -> Result<Flying<'_>, StoreError> {
+        let flying = Flying::take_off(&self.script);
         self.script.begun.send_modify(|reads| *reads += 1);
         open(&self.script.reads_held).await;
         let delay = *self.script.delay.lock().unwrap();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        take_steps(&self.script.read_steps).await;
+        let fault = *self.script.read_fault.lock().unwrap();
+        match fault {
+            Some(Fault::Other) => return Err(StoreError::other("a test said so")),
+            Some(Fault::Panic) => std::panic::resume_unwind(Box::new("a test said so")),
+            None => {}
+        }
         if self.script.failing.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("a test said so"));
         }
-        Ok(())
+        Ok(flying)
+    }
+
+    async fn changing<T>(
+        &self,
+        change: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.script.changes_begun.send_modify(|changes| *changes += 1);
+        open(&self.script.changes_held).await;
+        take_steps(&self.script.change_steps).await;
+        let made = change.await?;
+        take_steps(&self.script.change_steps).await;
+        if self.script.answers_lost.load(Ordering::SeqCst) {
+            return Err(StoreError::other("the connection broke behind the commit"));
+        }
+        Ok(made)
+    }
+}
+
+/// A read that is under way, counted until it is dropped.
+struct Flying<'a>(&'a Script);
+
+impl<'a> Flying<'a> {
+    fn take_off(script: &'a Script) -> Self {
+        let now = script.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        script.peak.fetch_max(now, Ordering::SeqCst);
+        Self(script)
+    }
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 async fn open(gate: &watch::Sender<bool>) {
     gate.subscribe().wait_for(|held| !held).await.expect("the store holds the sender");
+}
+
+async fn take_steps(steps: &AtomicUsize) {
+    for _ in 0..steps.load(Ordering::SeqCst) {
+        super::step().await;
+    }
 }
 
 impl KeyStore for Scripted {
@@ -119,14 +235,15 @@ impl KeyStore for Scripted {
     }
 
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
-        self.before_read().await?;
+        let _flying = self.before_read().await?;
         let found = self.rows.find(digest).await;
+        take_steps(&self.script.answer_steps).await;
         open(&self.script.answers_held).await;
         found
     }
 
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
-        self.before_read().await?;
+        let _flying = self.before_read().await?;
         let found = self.rows.find_many(digests).await;
         open(&self.script.answers_held).await;
         found
@@ -152,7 +269,7 @@ impl KeyRepository for Scripted {
         owner: Owner,
         judge: OwnerJudge<'_>,
     ) -> Result<Record, StoreError> {
-        self.rows.insert(key, owner, judge).await
+        self.changing(self.rows.insert(key, owner, judge)).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
@@ -160,11 +277,11 @@ impl KeyRepository for Scripted {
     }
 
     async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
-        self.rows.update(id, edit).await
+        self.changing(self.rows.update(id, edit)).await
     }
 
     async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        self.rows.delete(id).await
+        self.changing(self.rows.delete(id)).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
@@ -176,11 +293,11 @@ impl KeyRepository for Scripted {
     }
 
     async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
-        self.rows.insert_owner(owner).await
+        self.changing(self.rows.insert_owner(owner)).await
     }
 
     async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        self.rows.update_owner(id, edit).await
+        self.changing(self.rows.update_owner(id, edit)).await
     }
 }
 

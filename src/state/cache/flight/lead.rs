@@ -7,7 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::Poll,
 };
 
@@ -19,18 +19,20 @@ use crate::{
         cache::{Cache, slot::Slot},
         store::StoreError,
     },
-    value::{digest::TokenDigest, key::Record},
+    value::{clock::Monotonic, digest::TokenDigest, key::Record},
 };
 
 /// A flight that has to be flown. Dropped before it landed, it lands as abandoned.
 pub(in crate::state::cache) struct Lead {
     cache: Arc<Cache>,
     flight: Arc<Flight>,
+    /// When the store was asked, which is later than when the flight began if it waited in line.
+    asked_at: OnceLock<Monotonic>,
 }
 
 impl Lead {
     pub(in crate::state::cache) fn new(cache: &Arc<Cache>, flight: Arc<Flight>) -> Self {
-        Self { cache: Arc::clone(cache), flight }
+        Self { cache: Arc::clone(cache), flight, asked_at: OnceLock::new() }
     }
 
     pub(in crate::state::cache) fn digest(&self) -> &TokenDigest {
@@ -74,9 +76,15 @@ impl Lead {
             Ok(turn) => turn,
             Err(error) => return Landing::Failed(error),
         };
-        if !cache.breaker.admits(cache.clock.monotonic()) {
+        let now = cache.clock.monotonic();
+        if now.since(flight.began) >= cache.store_timeout {
+            // Its turn came too late: by now nobody waits for the answer.
+            return self.too_slow();
+        }
+        if !cache.breaker.admits(now) {
             return Landing::Failed(ReadError::Unavailable);
         }
+        let _ = self.asked_at.set(now);
         let answer = self.ask().await;
         if cache.clock.monotonic().since(flight.began) > cache.store_timeout {
             // Late, which a stalled runtime or a missing timer can cause: somebody else may have
@@ -119,8 +127,14 @@ impl Lead {
         .await
     }
 
+    /// Held against the store only if that had a fair share of the time: most of it may have been
+    /// spent in line, and a flood of junk must not open the breaker, which would keep known digests
+    /// from the turns that are reserved for them.
     fn too_slow(&self) -> Landing {
-        self.cache.breaker.failed(self.cache.clock.monotonic());
+        let (now, fair) = (self.cache.clock.monotonic(), self.cache.store_timeout / 2);
+        if self.asked_at.get().is_some_and(|asked_at| now.since(*asked_at) >= fair) {
+            self.cache.breaker.failed(now);
+        }
         Landing::Failed(ReadError::TimedOut)
     }
 

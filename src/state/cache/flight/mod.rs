@@ -1,9 +1,11 @@
 //! One store read that all concurrent requests for the same digest share.
 //!
 //! A newcomer joins the digest's flight unless a revocation of the digest, or a flush, has passed
-//! the flight's snap, or the flight is older than the store timeout (the runtime that it runs on
-//! may stand still); then it puts a flight of its own in the place. Owner and key are not known
-//! before the read lands, so that every waiter checks the result against the fence itself.
+//! the flight's snap, or the flight is too old; then it puts a flight of its own in the place. Too
+//! old is older than the store timeout, as the runtime that it runs on may stand still, or than a
+//! TTL, as it may have looked before a change made elsewhere that a newcomer must not miss any
+//! more. Owner and key are not known before the read lands, so that every waiter checks the result
+//! against the fence itself.
 
 mod breaker;
 mod lanes;
@@ -81,8 +83,8 @@ impl Flight {
         self.began
     }
 
-    fn may_be_joined(&self, fence: &Fence, now: Monotonic, timeout: Duration) -> bool {
-        fence.is_current([self.stripe; 2], self.snap) && now.since(self.began) < timeout
+    fn may_be_joined(&self, fence: &Fence, now: Monotonic, max_age: Duration) -> bool {
+        fence.is_current([self.stripe], self.snap) && now.since(self.began) < max_age
     }
 
     /// Ends the flight, once: whatever comes later is ignored.
@@ -101,7 +103,7 @@ impl Flight {
 /// The flight that newcomers may join, by digest: at most one each.
 pub(super) struct Flights {
     map: ConcurrentMap<TokenDigest, Arc<Flight>>,
-    timeout: Duration,
+    max_age: Duration,
 }
 
 /// What a newcomer is to do.
@@ -113,8 +115,9 @@ pub(super) enum Boarding {
 }
 
 impl Flights {
-    pub(super) fn new(timeout: Duration) -> Self {
-        Self { map: ConcurrentMap::new(), timeout }
+    /// Flights that may be joined until they are `max_age` old.
+    pub(super) fn new(max_age: Duration) -> Self {
+        Self { map: ConcurrentMap::new(), max_age }
     }
 
     /// Joins the digest's flight, or opens one. `stale` is a flight that this waiter has waited for
@@ -131,7 +134,7 @@ impl Flights {
             digest,
             |flight| {
                 let is_stale = stale.is_some_and(|stale| Arc::ptr_eq(stale, flight));
-                if !is_stale && flight.may_be_joined(fence, now, self.timeout) {
+                if !is_stale && flight.may_be_joined(fence, now, self.max_age) {
                     return Boarding::Follow(Arc::clone(flight));
                 }
                 *flight = open();

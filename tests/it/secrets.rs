@@ -1,0 +1,237 @@
+//! No plaintext token in what the crate logs, shows or says.
+
+use std::{
+    error::Error,
+    fmt::{Debug, Display, Write as _},
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tower_token_auth::{
+    Authenticator, DigestAlgorithm, KeyUpdate, NewKey, Owner, Page, SharedStore, Subject, Token,
+    TokenDigest, TokenFormat, store::KeyStore as _,
+};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt as _};
+
+use crate::support::{Fault, Scripted, issue, issue_with, long_ago};
+
+/// How much of a token in a row counts as a leak; all of it, if it is shorter. Below its token key's
+/// 15 characters, above what two texts have in common by accident.
+const WINDOW: usize = 10;
+
+/// Everything that was logged, shown or said.
+#[derive(Clone, Default)]
+struct Transcript(Arc<Mutex<String>>);
+
+impl Transcript {
+    fn shown(&self, value: &impl Debug) {
+        let mut text = self.0.lock().unwrap();
+        writeln!(text, "{value:?}\n{value:#?}").unwrap();
+    }
+
+    fn said(&self, value: &(impl Debug + Display)) {
+        self.shown(value);
+        writeln!(self.0.lock().unwrap(), "{value}").unwrap();
+    }
+
+    fn failed(&self, error: &(impl Error + 'static)) {
+        let mut error: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(this) = error {
+            writeln!(self.0.lock().unwrap(), "{this} {this:?} {this:#?}").unwrap();
+            error = this.source();
+        }
+    }
+
+    /// The first part of `token` that is in it.
+    fn leak_of<'a>(&self, token: &'a str) -> Option<&'a str> {
+        let text = self.0.lock().unwrap();
+        let window = WINDOW.min(token.len());
+        (0..=token.len() - window)
+            .map(|start| &token[start..start + window])
+            .find(|part| text.contains(part))
+    }
+}
+
+impl io::Write for Transcript {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Transcript {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// I14, with canaries of every kind: issued here, issued elsewhere, short, wrong, expired, and such
+/// as are no tokens at all.
+///
+/// Seen to fail with a `Debug` derived for `Token` (of the issued one), and for `TokenKey` (of the
+/// foreign one, by its key's record), and with a token in an event; the last is what the test after
+/// this one plants.
+#[tokio::test(start_paused = true)]
+async fn no_part_of_a_token_is_logged_shown_or_said() {
+    let transcript = Transcript::default();
+    let canaries = act(&transcript).await;
+    assert!(canaries.len() > 10);
+    for canary in &canaries {
+        assert_eq!(transcript.leak_of(canary), None, "of {canary}");
+    }
+    let text = transcript.0.lock().unwrap();
+    assert!(text.contains("a witness was here"), "events are captured");
+    assert!(text.contains("StoreUnavailable") && text.contains("key-of-ada"), "values are shown");
+}
+
+/// The control: the same, with a canary in an event, in a `Debug` form, or in an error.
+#[tokio::test(start_paused = true)]
+async fn a_planted_token_is_caught() {
+    for plant in 0..3 {
+        let transcript = Transcript::default();
+        let canaries = act(&transcript).await;
+        let canary = &canaries[plant];
+        let quiet = subscribe(&transcript);
+        match plant {
+            0 => tracing::trace!(token = canary.as_str(), "a mistake"),
+            1 => transcript.shown(&format!("Token({canary})")),
+            _ => transcript.failed(&io::Error::other(format!("no such key: {canary:.15}"))),
+        }
+        drop(quiet);
+        assert!(transcript.leak_of(canary).is_some(), "plant {plant}");
+    }
+}
+
+fn subscribe(transcript: &Transcript) -> tracing::subscriber::DefaultGuard {
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(transcript.clone())
+        .finish()
+        .set_default()
+}
+
+/// Does about everything with tokens that can be done, and says with which.
+async fn act(transcript: &Transcript) -> Vec<String> {
+    let _captured = subscribe(transcript);
+    tracing::trace!("a witness was here");
+    let mut canaries = Vec::new();
+    let mut canary = |text: &str| -> String {
+        canaries.push(text.to_owned());
+        text.to_owned()
+    };
+
+    let store = Scripted::new();
+    let builder = Authenticator::builder(SharedStore::new(store.clone()))
+        .token_format(TokenFormat::checksummed("tta").unwrap());
+    transcript.shown(&builder);
+    let (auth, guard) = builder.build().unwrap();
+    transcript.shown(&auth);
+    transcript.shown(&guard);
+
+    // Issued here.
+    let keys = auth.keys();
+    transcript.shown(&keys);
+    let new = NewKey::named("key-of-ada").expires_in(Duration::from_secs(3_600)).tags(["a", "b"]);
+    transcript.shown(&new);
+    let (record, token) = keys.create(Owner::staff("ada"), new).await.unwrap();
+    let issued = canary(token.expose());
+    transcript.shown(&(&token, token.token_key(), token.digest(DigestAlgorithm::Sha512)));
+    transcript.shown(&record);
+    transcript.shown(record.key());
+    transcript.shown(record.owner());
+    transcript.shown(&record.key().identifier());
+    transcript.shown(&serde_json::to_string(record.key()).unwrap());
+    transcript.failed(&keys.create(Owner::new("bob"), NewKey::default()).await.unwrap_err());
+    let past = NewKey::default().expires_at(long_ago());
+    transcript.failed(&keys.create(Owner::staff("ada"), past).await.unwrap_err());
+
+    // Issued elsewhere: one long, one short enough that its token key is all of it, one expired.
+    let foreign = canary("f0reign-canary-0123456789abcdefghij");
+    let short = canary("sh0rt-canary");
+    let expired = canary("expired-canary-9876543210");
+    for token in [&foreign, &short] {
+        transcript.shown(&issue(&store, token).await);
+        transcript.shown(&Subject::Digest(TokenDigest::of(DigestAlgorithm::Sha256, token)));
+    }
+    let ada = Owner::staff("ada");
+    let old = issue_with(&store, &expired, ada, |key| key.with_expires_at(Some(long_ago()))).await;
+    transcript.shown(&old);
+
+    // Admitted and refused, twice each, so that the cache has its word too.
+    let unknown = canary("unkn0wn-canary-abcdefghijkl");
+    let forged = canary(&format!("{}{}", &issued[..issued.len() - 6], "000000"));
+    for token in [&issued, &foreign, &short, &expired, &unknown, &forged, &String::new()] {
+        for _ in 0..2 {
+            match auth.authenticate(token).await {
+                Ok(key) => {
+                    transcript.shown(&key);
+                    transcript.shown(&auth.recheck(&key).await);
+                }
+                Err(refusal) => {
+                    transcript.said(&refusal);
+                    transcript.failed(&refusal);
+                    transcript.said(&refusal.kind());
+                }
+            }
+        }
+    }
+
+    // While the store is in trouble of every kind.
+    let troubles: [fn(&Scripted); 4] = [
+        |store| store.fail(true),
+        |store| store.break_reads(Some(Fault::Other)),
+        |store| store.break_reads(Some(Fault::Panic)),
+        |store| store.hold(),
+    ];
+    for (number, trouble) in troubles.iter().enumerate() {
+        let troubled = canary(&format!("tr0ubled-canary-{number}-zyxwvutsrq"));
+        auth.flush();
+        trouble(&store);
+        for token in [&troubled, &foreign] {
+            transcript.said(&auth.authenticate(token).await.unwrap_err());
+        }
+        if number == 0 {
+            let digest = TokenDigest::of(DigestAlgorithm::Sha256, &troubled);
+            transcript.failed(&store.find(digest).await.unwrap_err());
+        }
+        store.fail(false);
+        store.break_reads(None);
+        store.release();
+    }
+
+    // Changed, listed, deleted.
+    let id = record.id();
+    transcript.shown(&keys.toggle_active(id).await);
+    transcript.shown(&keys.update(id, KeyUpdate::new().description(Some("for tests"))).await);
+    transcript.shown(&keys.list(Page::default()).await);
+    transcript.shown(&keys.accessed(id).await);
+    store.lose_answers();
+    transcript.failed(&keys.deactivate(id).await.unwrap_err());
+    transcript.failed(&keys.delete(id).await.unwrap_err());
+    transcript.failed(&keys.delete(id).await.unwrap_err());
+    transcript.shown(&keys.get(id).await);
+
+    // What is no token, or put where none belongs.
+    let broken = canary("br0ken canary with-blanks-0123456789");
+    transcript.failed(&Token::parse(broken.as_str()).unwrap_err());
+    let no_hex = TokenDigest::from_hex(DigestAlgorithm::Sha256, &foreign);
+    transcript.failed(&no_hex.unwrap_err());
+    let no_bytes = TokenDigest::from_bytes(DigestAlgorithm::Sha256, foreign.as_bytes());
+    transcript.failed(&no_bytes.unwrap_err());
+    let as_prefix = canary("prefix-canary-that-is-far-too-long-0123456789");
+    let wrong =
+        keys.create(Owner::staff("ada"), NewKey::default().token_prefix(as_prefix.as_str()));
+    transcript.failed(&wrong.await.unwrap_err());
+    let parsed = Token::parse(foreign).unwrap();
+    transcript.shown(&(&parsed, parsed.token_key()));
+    transcript.shown(&guard.shutdown(Duration::from_secs(1)).await);
+    canaries
+}
