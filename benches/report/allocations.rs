@@ -23,7 +23,7 @@ const REQUESTS: u32 = 1_000;
 struct Inserted(#[expect(dead_code, reason = "only its place matters")] Arc<u8>);
 
 pub(crate) fn report(effort: Effort) {
-    let setting = Setting::new();
+    let setting = Setting::prepare();
     let _inside = setting.runtime.enter();
     let inserted = Inserted(Arc::new(0));
     let insertion = MapRequestLayer::new(move |mut request: Request<Body>| {

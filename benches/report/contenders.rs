@@ -20,11 +20,11 @@ use tower::Service;
 use tower_http::auth::{AsyncAuthorizeRequest, AsyncRequireAuthorizationLayer};
 use tower_token_auth::{DigestAlgorithm, Record, Status, TokenDigest, store::KeyStore};
 
-pub(crate) type Body = Full<Bytes>;
+pub type Body = Full<Bytes>;
 
 /// The service behind every contender: it looks at the request and answers.
 #[derive(Clone)]
-pub(crate) struct Bare;
+pub struct Bare;
 
 impl Service<Request<Body>> for Bare {
     type Response = Response<Body>;
@@ -45,7 +45,7 @@ impl Service<Request<Body>> for Bare {
 /// moka cache by digest, every check against the present, and the record into the extensions.
 ///
 /// A closure, so that its future is not boxed: the quickest form that tower-http offers.
-pub(crate) fn by_hand<S: KeyStore>(
+pub fn by_hand<S: KeyStore>(
     store: S,
 ) -> AsyncRequireAuthorizationLayer<
     impl AsyncAuthorizeRequest<Body, RequestBody = Body, ResponseBody = Body, Future: Send> + Clone,
@@ -91,12 +91,12 @@ fn refused() -> Response<Body> {
 
 /// The calendar, as a hand-written layer reads it.
 #[expect(clippy::disallowed_methods, reason = "the rival does not know the crate's clock")]
-pub(crate) fn now() -> chrono::DateTime<Utc> {
+pub fn now() -> chrono::DateTime<Utc> {
     Utc::now()
 }
 
 /// One request through a service whose answer needs no waiting: no runtime in between.
-pub(crate) fn drive<S>(service: &mut S, request: Request<Body>) -> Result<S::Response, S::Error>
+pub fn drive<S>(service: &mut S, request: Request<Body>) -> Result<S::Response, S::Error>
 where
     S: Service<Request<Body>>,
 {

@@ -20,7 +20,7 @@ const BATCH: usize = 256;
 const ROUNDS: usize = 5_000;
 
 pub(crate) fn report(effort: Effort) {
-    let setting = Setting::new();
+    let setting = Setting::prepare();
     let _inside = setting.runtime.enter();
     let mut layer = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
     let mut rival = by_hand(setting.store.clone()).layer(Bare);

@@ -11,6 +11,8 @@
 //!
 //! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is.
 
+#![allow(unreachable_pub, reason = "the Criterion benches export the same contenders")]
+
 mod allocations;
 mod cold;
 mod contenders;

@@ -11,20 +11,19 @@ use tower_token_auth::{
 use crate::contenders::{Body, now};
 
 /// The token of a key that expires, as knox makes them: 64 hexadecimal characters.
-pub(crate) const EXPIRING: &str =
-    "5f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483a1b2c3d4e5f60718";
+pub const EXPIRING: &str = "5f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483a1b2c3d4e5f60718";
 /// The token of a key that never expires.
-pub(crate) const ENDLESS: &str = "a1b2c3d4e5f607185f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483";
+pub const ENDLESS: &str = "a1b2c3d4e5f607185f0c6a5b1c1f4e1d9b7f6f3a2e8d7c6b5a49382716059483";
 
 /// A runtime, an authenticator and a store that knows both tokens.
-pub(crate) struct Setting {
-    pub(crate) runtime: Runtime,
-    pub(crate) auth: Authenticator,
-    pub(crate) store: MemoryStore,
+pub struct Setting {
+    pub runtime: Runtime,
+    pub auth: Authenticator,
+    pub store: MemoryStore,
 }
 
 impl Setting {
-    pub(crate) fn new() -> Self {
+    pub fn prepare() -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -48,7 +47,7 @@ impl Setting {
 }
 
 /// A request as a client sends it.
-pub(crate) fn request(token: &str) -> Request<Body> {
+pub fn request(token: &str) -> Request<Body> {
     Request::get("/v1/things?page=2")
         .header(header::HOST, "api.example.com")
         .header(header::USER_AGENT, "report/1.0")

@@ -12,5 +12,5 @@ pub mod responder;
 pub(crate) mod service;
 mod settings;
 #[cfg(feature = "test-util")]
-pub mod testing;
+pub(crate) mod testing;
 pub(crate) mod visitor;

@@ -67,14 +67,12 @@ impl Inner {
 
 impl Authenticator {
     /// Starts building an authenticator over a store whose keys it also manages.
-    #[must_use]
     pub fn builder(store: impl KeyRepository) -> AuthenticatorBuilder {
         AuthenticatorBuilder::managed(store)
     }
 
     /// Starts building an authenticator over a store that can only look keys up; what
     /// [`keys`](Self::keys) then answers is that this store does not support management.
-    #[must_use]
     pub fn read_only(store: impl KeyStore) -> AuthenticatorBuilder {
         AuthenticatorBuilder::read_only(store)
     }

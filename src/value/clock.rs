@@ -16,6 +16,7 @@ pub(crate) struct Monotonic(u64);
 
 impl Monotonic {
     /// From nanoseconds since the process' first reading.
+    #[cfg(test)]
     pub(crate) fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }

@@ -1,23 +1,12 @@
 //! A request whose key is cached: the bare service, the layer, and the hand-written layer.
 
-#[path = "../../report/contenders.rs"]
-#[allow(dead_code, reason = "each benchmark takes some of what the report has")]
-mod contenders;
-#[path = "../../report/setting.rs"]
-#[allow(dead_code, reason = "each benchmark takes some of what the report has")]
-mod setting;
-
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tower::Layer as _;
 use tower_token_auth::TokenAuthLayer;
-
-use crate::{
-    contenders::{Bare, by_hand, drive},
-    setting::{EXPIRING, Setting, request},
-};
+use tower_token_auth_criterion::{Bare, EXPIRING, Setting, by_hand, drive, request};
 
 fn hit(criterion: &mut Criterion) {
-    let setting = Setting::new();
+    let setting = Setting::prepare();
     let _inside = setting.runtime.enter();
     let mut layer = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
     let mut rival = by_hand(setting.store.clone()).layer(Bare);

@@ -1,30 +1,12 @@
 //! A request that has to ask the store, which is in memory: what the flight itself costs.
 
-#[path = "../../report/contenders.rs"]
-#[allow(dead_code, reason = "each benchmark takes some of what the report has")]
-mod contenders;
-#[path = "../../report/setting.rs"]
-#[allow(dead_code, reason = "each benchmark takes some of what the report has")]
-mod setting;
-
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::Request;
-use tower::{Layer as _, ServiceExt as _};
-use tower_token_auth::{TokenAuth, TokenAuthLayer};
-
-use crate::{
-    contenders::{Bare, Body},
-    setting::{EXPIRING, Setting, request},
-};
-
-type Layered = TokenAuth<Bare>;
-
-async fn answer(service: Layered, request: Request<Body>) {
-    service.oneshot(request).await.expect("nothing fails here");
-}
+use tower::{Layer as _, ServiceExt};
+use tower_token_auth::TokenAuthLayer;
+use tower_token_auth_criterion::{Bare, EXPIRING, Setting, request};
 
 fn miss(criterion: &mut Criterion) {
-    let setting = Setting::new();
+    let setting = Setting::prepare();
     let service = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
     let known = request(EXPIRING);
     let mut group = criterion.benchmark_group("miss");
@@ -33,8 +15,9 @@ fn miss(criterion: &mut Criterion) {
             setting.auth.flush();
             (service.clone(), known.clone())
         };
-        let answered =
-            |(service, request): (Layered, _)| setting.runtime.block_on(answer(service, request));
+        let answered = |(service, request): (_, _)| {
+            setting.runtime.block_on(ServiceExt::oneshot(service, request))
+        };
         // One at a time: a flush outdates the answers of a whole batch.
         bencher.iter_batched(made, answered, BatchSize::PerIteration);
     });
@@ -44,8 +27,9 @@ fn miss(criterion: &mut Criterion) {
             guess += 1;
             (service.clone(), request(&format!("{guess:064x}")))
         };
-        let answered =
-            |(service, request): (Layered, _)| setting.runtime.block_on(answer(service, request));
+        let answered = |(service, request): (_, _)| {
+            setting.runtime.block_on(ServiceExt::oneshot(service, request))
+        };
         bencher.iter_batched(made, answered, BatchSize::SmallInput);
     });
     group.finish();

@@ -146,7 +146,7 @@ type StripeHasher = std::hash::RandomState;
 #[cfg(any(token_auth_loom, token_auth_shuttle))]
 type StripeHasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
-#[cfg(all(test, not(any(token_auth_loom, token_auth_shuttle))))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::value::{

@@ -143,7 +143,7 @@ impl<K> List<K> {
     }
 }
 
-#[cfg(all(test, not(any(token_auth_loom, token_auth_shuttle))))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

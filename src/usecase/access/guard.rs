@@ -4,10 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{
-    report::ShutdownReport,
-    worker::{Writer, pause_after},
-};
+use super::{report::ShutdownReport, worker::pause_after, writer::Writer};
 
 /// Keeps the access recorder reachable for a clean end.
 ///

@@ -14,6 +14,7 @@ mod queue;
 mod recorder;
 mod report;
 mod worker;
+mod writer;
 
 use std::time::Duration;
 

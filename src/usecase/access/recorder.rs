@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, SubsecRound as _};
 
-use super::{guard::Guard, worker::Writer};
+use super::{guard::Guard, writer::Writer};
 use crate::{
     state::store::{DynStore, KeyUse},
     value::{

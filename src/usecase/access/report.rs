@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::worker::Writer;
+use super::writer::Writer;
 
 /// What the access recorder did, and what it left, when its guard was shut down. Its `Display` is
 /// one line for the end of a service's log.

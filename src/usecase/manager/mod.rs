@@ -16,6 +16,7 @@ mod owners;
 mod policy;
 mod settings;
 mod settle;
+mod update;
 
 use std::{fmt, sync::Arc};
 
@@ -27,12 +28,12 @@ use crate::{
     value::key::{KeyId, Record},
 };
 
-pub use change::KeyUpdate;
 pub use create::NewKey;
 pub use error::KeyError;
 pub use list::{KeyPage, Page};
 pub use owners::OwnerUpdate;
 pub use policy::Issuing;
+pub use update::KeyUpdate;
 
 /// Issues, changes and lists the keys of one store. Cheap to clone.
 ///

@@ -21,8 +21,11 @@ pub enum Issuing {
     /// Any owner who is active, as in plain knox.
     AnyActiveOwner,
     /// A rule of one's own; make it with [`Issuing::rule`].
-    Rule(Arc<dyn Fn(&Owner) -> Result<(), String> + Send + Sync>),
+    Rule(Arc<Rule>),
 }
+
+/// `Err` refuses, with the words for it.
+type Rule = dyn Fn(&Owner) -> Result<(), String> + Send + Sync;
 
 impl Issuing {
     /// A rule of one's own: an `Err` refuses, and its text is what the business-rule error says.

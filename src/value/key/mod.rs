@@ -240,7 +240,7 @@ mod tests {
             Record::new(key.clone(), owner.clone().with_active(false)),
             Record::new(key.clone(), owner.clone().with_staff(false)),
             Record::new(key.clone(), owner.clone().with_superuser(true)),
-            Record::new(key.clone(), owner.clone().with_accounts(["a"])),
+            Record::new(key, owner.with_accounts(["a"])),
         ];
         for other in &others {
             assert!(!one.same_standing(other), "{other:?}");
