@@ -35,6 +35,9 @@ fi
 folder=$(mktemp -d "${TMPDIR:-/tmp}/token-auth-tests.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/tmp"
+# As /tmp is: a test that gives up root's rights, to be refused by the file system, writes there too.
+chmod 755 "$folder"
+chmod 1777 "$folder/tmp"
 export TMPDIR="$folder/tmp"
 export TOKEN_AUTH_FULL="${TOKEN_AUTH_FULL:-}"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
