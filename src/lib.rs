@@ -58,3 +58,8 @@ pub mod testing {
 pub mod model {
     pub use crate::state::cache::READ_MODIFY_WRITE;
 }
+
+/// The README's code, compiled and run with the documentation's tests.
+#[cfg(all(doctest, feature = "sqlite", feature = "axum"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
