@@ -28,7 +28,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let database = env::var("TOKEN_AUTH_DB").unwrap_or_else(|_| "token-auth.db".to_owned());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await.map_err(|error| {
-        format!("can't listen on {address}: {error}; set ADDR to another one, as 127.0.0.1:0")
+        format!(
+            "can't listen on {address}: {error}; set ADDR to another HOST:PORT, such as 127.0.0.1:0"
+        )
     })?;
 
     let store = SqliteStore::open(&database).await?;
@@ -48,8 +50,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("\nCtrl-C ends it.");
 
     let app = Router::new().route("/", get(hello)).layer(TokenAuthLayer::new(auth));
-    let stop = async { signal::ctrl_c().await.unwrap_or(()) };
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    let stop = async || signal::ctrl_c().await.unwrap_or(());
+    tokio::select! {
+        served = axum::serve(listener, app).with_graceful_shutdown(stop()).into_future() => served?,
+        // A connection that stays open holds the end up no longer than this.
+        () = async { stop().await; tokio::time::sleep(Duration::from_secs(3)).await } => {}
+    }
     let written = guard.shutdown(Duration::from_secs(5)).await;
     println!("Stopped: {written}");
     Ok(())

@@ -49,7 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .service(service_fn(hello));
 
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(&address).await?;
+    let listener = TcpListener::bind(&address).await.map_err(|error| {
+        format!("can't listen on {address}: {error}; set ADDR to another HOST:PORT")
+    })?;
     let url = format!("http://{}/", listener.local_addr()?);
     println!("curl -H 'Authorization: Token {}' {url}", token.expose());
     println!("curl -H 'Authorization: Token no-such-key' {url}");

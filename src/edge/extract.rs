@@ -39,7 +39,8 @@ fn passed(head: &Parts) -> Option<Result<AuthenticatedKey, Visitor>> {
 /// A missing layer must never look like an anonymous visitor.
 fn no_layer() -> Response {
     let body = "no TokenAuthLayer ran before this handler: add \
-                `.layer(TokenAuthLayer::new(auth))` outside of this route\n";
+                `.layer(TokenAuthLayer::new(auth))` outside of this route; if it is there, call it \
+                after `.route(…)`, as it covers only the routes added before it\n";
     (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body)
         .into_response()
 }

@@ -32,7 +32,8 @@ use crate::usecase::{authenticator::Authenticator, config::ConfigError};
 /// costs something (timeouts of handlers, concurrency limits, body limits). A `TraceLayer` outside
 /// may log headers before this layer marks them: put tower-http's `SetSensitiveRequestHeadersLayer`
 /// outside of it. `Router::layer` runs its layers from the last one added to the first,
-/// `ServiceBuilder` from the first to the last.
+/// `ServiceBuilder` from the first to the last. `Router::layer` covers the routes added before it,
+/// and unknown paths: call it after the last `.route(…)`, or what follows is open to everybody.
 ///
 /// # Example
 /// ```

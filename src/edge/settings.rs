@@ -153,8 +153,9 @@ impl Settings {
     }
 
     /// What the layer would have said to an anonymous request in required mode.
-    pub(super) fn refusal_of_anonymous(&self) -> Rejection {
-        self.sources.refusal_of_absent(&Presented::Nothing)
+    pub(super) fn refusal_of_anonymous(&self, head: &Parts) -> Rejection {
+        let presented = self.sources.find(&head.headers).unwrap_or(Presented::Nothing);
+        self.sources.refusal_of_absent(&presented)
     }
 
     fn responder_for(&self, head: &Parts) -> &dyn Responder {

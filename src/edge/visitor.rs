@@ -50,7 +50,7 @@ impl Visitor {
     #[must_use]
     pub fn refuse(&self, request: &Parts) -> Response<Bytes> {
         let rejection = match self.passage {
-            Passage::Anonymous => self.settings.refusal_of_anonymous(),
+            Passage::Anonymous => self.settings.refusal_of_anonymous(request),
             Passage::Bypass => Rejection::new(RejectionKind::Missing)
                 .with_detail("an API key is needed here, but this request bypasses the check"),
         };

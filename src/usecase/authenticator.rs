@@ -83,8 +83,11 @@ impl Authenticator {
 
     /// Decides about a token, from the cache or by a read of the store that is shared with others.
     ///
-    /// It may be dropped at any time: on a runtime the read goes on, and others have its result. It
-    /// needs a tokio runtime with timers for the store timeout to hold.
+    /// It may be dropped at any time: on a runtime the read goes on, and others have its result.
+    /// Without a tokio runtime the read is made inline, and no store timeout holds.
+    ///
+    /// # Panics
+    /// On a tokio runtime whose timers are disabled: build it with `enable_time` or `enable_all`.
     ///
     /// # Errors
     /// Why the token may not pass.

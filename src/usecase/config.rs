@@ -176,6 +176,9 @@ impl AuthenticatorBuilder {
 fn check(cache: &CacheSettings) -> Result<(), ConfigError> {
     /// A place in the cache has a number of 32 bits.
     const MAX_CAPACITY: usize = 1 << 31;
+    /// More reads than any store serves at once.
+    const MAX_READS: usize = 1 << 20;
+    const MAX_STORE_TIMEOUT: Duration = Duration::from_secs(3_600);
     let sizes = [("capacity", cache.capacity), ("negative_capacity", cache.absent_capacity)];
     for (name, size) in sizes {
         if !(1..=MAX_CAPACITY).contains(&size) {
@@ -192,6 +195,17 @@ fn check(cache: &CacheSettings) -> Result<(), ConfigError> {
     for (name, span) in spans {
         if span.is_zero() {
             return Err(ConfigError::new(format!("{name} is 0: set it to more than 0 seconds")));
+        }
+    }
+    if cache.store_timeout > MAX_STORE_TIMEOUT {
+        return Err(ConfigError::new("store_timeout is above an hour: nobody waits so long"));
+    }
+    let reads = [("max_in_flight", cache.max_in_flight), ("max_waiting", cache.max_waiting)];
+    for (name, reads) in reads {
+        if reads > MAX_READS {
+            return Err(ConfigError::new(format!(
+                "{name} is {reads}: set it to {MAX_READS} or less"
+            )));
         }
     }
     if cache.max_in_flight < 2 {

@@ -98,6 +98,7 @@ impl Clock {
 }
 
 #[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(not(feature = "test-util"), allow(unreachable_pub, reason = "our own tests only"))]
 pub use manual::ManualClock;
 
 #[cfg(any(test, feature = "test-util"))]

@@ -112,6 +112,14 @@ async fn an_anonymous_visitor_gets_the_layer_s_own_401_from_the_extractor() {
 }
 
 #[tokio::test]
+async fn an_anonymous_visitor_with_another_scheme_hears_which_to_use() {
+    let app = routes().layer(required().await.optional());
+    let answer = send(&app, with_authorization::<axum::body::Body>("Bearer x")).await;
+    assert_eq!((answer.status, &*answer.kind()), (StatusCode::UNAUTHORIZED, "wrong_scheme"));
+    assert!(answer.body.contains("Bearer"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_bypassed_visitor_gets_a_401_from_the_extractor() {
     let layer = required().await.insecure_bypass(bypass::paths(["/", "/perhaps"]));
     let app = routes().layer(layer);
@@ -130,7 +138,9 @@ async fn a_missing_layer_answers_500_and_says_what_to_add() {
     }
     // The layer on the wrong side of the routes: what is added after it is not behind it.
     let app = Router::new().layer(required().await).route("/", get(hello));
-    assert_eq!(send(&app, keyed()).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let answer = send(&app, keyed()).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.body.contains("call it after `.route(…)`"), "{answer:?}");
 }
 
 #[tokio::test]

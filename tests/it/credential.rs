@@ -372,6 +372,13 @@ async fn nonsense_sources_are_refused_when_they_are_named() {
     assert!(message(layer().schemes(["Token", ""])).contains("an empty scheme"));
     assert!(message(layer().header("x api key")).contains("is no header name"));
     assert!(message(layer().header("")).contains("is no header name"));
+    for taken in ["host", "Cookie", "content-type"] {
+        assert!(message(layer().header(taken)).contains("a meaning of its own"), "{taken}");
+    }
+    let mistaken = "a t0ken-that-was-passed-by-mistake";
+    for message in [message(layer().scheme(mistaken)), message(layer().header(mistaken))] {
+        assert!(!message.contains("t0ken"), "{message}");
+    }
     assert!(message(layer().header("Authorization")).contains("name that with `scheme`"));
     assert!(message(layer().only_header("authorization")).contains("name that with `scheme`"));
 }

@@ -6,6 +6,7 @@ mod axum;
 mod bodies;
 #[cfg(feature = "test-util")]
 mod cache;
+mod config;
 mod credential;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
@@ -13,6 +14,7 @@ mod fence;
 mod flight;
 mod grpc;
 mod house;
+#[cfg(feature = "test-util")]
 mod manager;
 mod map_guards;
 mod modes;
@@ -20,10 +22,12 @@ mod modes;
 mod outage;
 mod race;
 mod readiness;
+#[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
 #[cfg(all(feature = "tracing", feature = "serde"))]
 mod secrets;
+#[cfg(feature = "test-util")]
 mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;

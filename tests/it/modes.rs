@@ -353,6 +353,9 @@ async fn what_was_stripped_counts_beside_what_was_put_in() {
     let both = || plain().header("x-api-key").unwrap();
     let answer = with_something_between(strips(), key_header.clone(), both(), with_token()).await;
     assert_eq!(answer.kind(), "several", "one stripped, another in a second source");
+    let repeated = put(X_API_KEY, TOKEN.to_owned());
+    let answer = with_something_between(strips(), repeated, both(), with_token()).await;
+    assert_eq!(answer.kind(), "several", "the same token, but in two places");
     let alone = plain().only_header("x-api-key").unwrap();
     let answer = with_something_between(strips(), key_header, alone, with_token()).await;
     assert_eq!(answer.body, "key other", "a source that is not read does not count");

@@ -40,8 +40,9 @@ pub(super) fn whole(value: &[u8]) -> Result<&str, Rejection> {
     let token =
         parts.next().ok_or_else(|| Rejection::without_token("the key header carries no token"))?;
     if parts.next().is_some() {
-        return Err(Rejection::new(RejectionKind::Malformed)
-            .with_detail("the token in the key header contains blanks"));
+        return Err(Rejection::new(RejectionKind::Malformed).with_detail(
+            "the token in the key header contains blanks; send the key alone, without a scheme",
+        ));
     }
     text(token)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{
     HeaderMap,
-    header::{AUTHORIZATION, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue},
 };
 
 use super::{parse, stripped::Stripped};
@@ -80,9 +80,15 @@ impl Sources {
     }
 
     pub(in crate::edge) fn add_header(&mut self, name: &str) -> Result<(), ConfigError> {
+        // The value is not repeated: a token that was passed by mistake must not reach a log.
         let name = HeaderName::try_from(name).map_err(|_| {
-            ConfigError::new(format!("{name:?} is no header name: name one such as \"x-api-key\""))
+            ConfigError::new("that is no header name: name one such as \"x-api-key\"")
         })?;
+        if [HOST, COOKIE, CONTENT_TYPE, CONTENT_LENGTH].contains(&name) {
+            return Err(ConfigError::new(format!(
+                "the header {name} has a meaning of its own: name one such as \"x-api-key\""
+            )));
+        }
         if name == AUTHORIZATION {
             return Err(ConfigError::new(
                 "the Authorization header carries a scheme: name that with `scheme`",
@@ -208,10 +214,11 @@ fn check_scheme(scheme: &str) -> Result<(), ConfigError> {
         return Err(ConfigError::new("an empty scheme: name one such as \"Token\""));
     }
     if !scheme.bytes().all(in_token) {
-        return Err(ConfigError::new(format!(
-            "{scheme:?} is no scheme: a scheme is one word of ASCII letters, digits or hyphens, \
-             such as \"Token\""
-        )));
+        // Nor here.
+        return Err(ConfigError::new(
+            "that is no scheme: a scheme is one word of ASCII letters, digits or hyphens, such as \
+             \"Token\"",
+        ));
     }
     Ok(())
 }

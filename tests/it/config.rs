@@ -1,0 +1,55 @@
+//! Settings that make no sense are refused when the authenticator is built, in one line that says
+//! what to do.
+
+use std::time::Duration;
+
+use tower_token_auth::{Authenticator, AuthenticatorBuilder, LastUsed, MemoryStore};
+
+type Setting = (&'static str, fn(AuthenticatorBuilder) -> AuthenticatorBuilder);
+
+const NONSENSE: [Setting; 13] = [
+    ("capacity is 0: set it to", |builder| builder.capacity(0)),
+    ("capacity is 18446744073709551615: set it to", |builder| builder.capacity(usize::MAX)),
+    ("negative_capacity is 0: set it to", |builder| builder.negative_capacity(0)),
+    ("fresh_ttl is 0: set it to", |builder| builder.fresh_ttl(Duration::ZERO)),
+    ("negative_ttl is 0: set it to", |builder| builder.negative_ttl(Duration::ZERO)),
+    ("store_timeout is 0: set it to", |builder| builder.store_timeout(Duration::ZERO)),
+    ("store_timeout is above an hour", |builder| builder.store_timeout(Duration::MAX)),
+    ("max_in_flight is 0: set it to 2 or more", |builder| builder.max_in_flight(0)),
+    ("max_in_flight is 1: set it to 2 or more", |builder| builder.max_in_flight(1)),
+    ("max_in_flight is 18446744073709551615", |builder| builder.max_in_flight(usize::MAX)),
+    ("max_waiting is 0: set it to 1 or more", |builder| builder.max_waiting(0)),
+    ("max_waiting is 18446744073709551615", |builder| builder.max_waiting(usize::MAX)),
+    ("`LastUsed::Off`", |builder| builder.last_used(LastUsed::Every(Duration::ZERO))),
+];
+
+#[test]
+fn nonsense_is_refused_in_one_line_that_says_what_to_do() {
+    for (expected, set) in NONSENSE {
+        let error = set(Authenticator::builder(MemoryStore::new())).build().unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_extreme_but_no_nonsense_works() {
+    let extremes = Authenticator::builder(MemoryStore::new())
+        .capacity(1)
+        .negative_capacity(1)
+        .fresh_ttl(Duration::MAX)
+        .negative_ttl(Duration::MAX)
+        .store_timeout(Duration::from_secs(3_600))
+        .max_in_flight(2)
+        .max_waiting(1)
+        .last_used(LastUsed::Every(Duration::MAX));
+    let (auth, guard) = extremes.build().unwrap();
+    let new = tower_token_auth::NewKey::named("first");
+    let (_, token) = auth.keys().create(tower_token_auth::Owner::staff("ada"), new).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(auth.authenticate(token.expose()).await.unwrap().name(), "first");
+        assert!(auth.authenticate("unknown").await.is_err());
+    }
+    assert_eq!(guard.shutdown(Duration::from_secs(1)).await.written(), 1);
+}
