@@ -1,4 +1,48 @@
 //! API keys for any Tower stack.
+//!
+//! [`TokenAuthLayer`] wraps a service: it takes `Authorization: Token …` off each request, has the
+//! [`Authenticator`] decide, and calls the service only if the key may pass. The key then stands in
+//! the request's extensions as an [`AuthenticatedKey`]. [`Authenticator::keys`] issues and changes
+//! keys; [`SqliteStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.SqliteStore.html)
+//! (feature `sqlite`), [`MemoryStore`] or a [store of one's own](store) keeps them.
+//!
+//! # Rules
+//! 1. No authentication that begins after this process's own revocation returned is answered from
+//!    what was read before it. A revocation made elsewhere holds within the fresh TTL, 10 s unless
+//!    [set](AuthenticatorBuilder::fresh_ttl).
+//! 2. Expiry, active flags and the owner's status are judged on every request, cached or not.
+//! 3. A store in trouble is never an answer about a key: 503, never 401.
+//! 4. Tokens are kept as hashes, and appear in no log, `Debug` form or error.
+//!
+//! # Caveat
+//! A decision is of one moment. Work that goes on for long (a websocket, a stream, a queue) asks
+//! [`Authenticator::recheck`] again.
+//!
+//! # Example
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer as _, ServiceExt as _, service_fn};
+//! use tower_token_auth::{Authenticator, MemoryStore, NewKey, Owner, TokenAuthLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (auth, guard) = Authenticator::builder(MemoryStore::new()).build()?;
+//! let (key, token) = auth.keys().create(Owner::staff("ada"), NewKey::named("first")).await?;
+//!
+//! let hello = service_fn(async |_: Request<()>| {
+//!     Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::<bytes::Bytes>::default()))
+//! });
+//! let service = TokenAuthLayer::new(auth.clone()).layer(hello);
+//! let header = format!("Token {}", token.expose());
+//! let request = || Request::get("/").header("authorization", &header).body(());
+//!
+//! assert_eq!(service.clone().oneshot(request()?).await?.status(), StatusCode::OK);
+//! auth.keys().deactivate(key.id()).await?;
+//! assert_eq!(service.oneshot(request()?).await?.status(), StatusCode::UNAUTHORIZED);
+//! guard.shutdown(std::time::Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod edge;
