@@ -70,10 +70,11 @@ pub use usecase::{
 pub use value::{
     clock::Clock,
     digest::{DigestAlgorithm, DigestError, TokenDigest},
+    format::TokenFormat,
     key::{ApiKey, KeyId, Record, Status},
     owner::{AccountId, Owner, OwnerId},
     subject::Subject,
-    token::{Token, TokenError, TokenFormat, TokenKey},
+    token::{Token, TokenError, TokenKey},
 };
 
 /// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,

@@ -17,9 +17,9 @@ use crate::{
     value::{
         clock::Reading,
         digest::{DigestAlgorithm, TokenDigest},
+        format,
         key::{Record, Status},
         subject::Subject,
-        token,
     },
 };
 
@@ -152,7 +152,7 @@ impl Authenticator {
     pub(crate) fn digest_of(&self, token: &str) -> Result<TokenDigest, Rejection> {
         let prefixes = self.inner.settings.checksummed_prefixes.iter();
         for prefix in prefixes {
-            if token::checksum_holds(token, prefix) == Some(false) {
+            if format::checksum_holds(token, prefix) == Some(false) {
                 return Err(Rejection::new(RejectionKind::Unknown));
             }
         }

@@ -12,7 +12,7 @@ use crate::{
         cache::{Cache, CacheSettings},
         store::{DynRepository, DynStore, KeyRepository, KeyStore},
     },
-    value::{clock::Clock, token::TokenFormat},
+    value::{clock::Clock, format::TokenFormat},
 };
 
 /// What the cache does unless it is told otherwise.

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod digest;
+pub(crate) mod format;
 pub(crate) mod key;
 pub(crate) mod owner;
 pub(crate) mod subject;

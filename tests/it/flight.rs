@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{runtime, time::timeout};
-use tower_token_auth::{Authenticator, RejectionKind, Subject};
+use tower_token_auth::{Authenticator, RejectionKind, Subject, store::KeyRepository};
 
 use crate::support::{
     Decision, Fault, Scripted, TOKEN, ask, block_on, digest, idle, issue, poll_times, rounds,
@@ -309,6 +309,42 @@ fn followers_survive_a_leader_that_stands_still() {
         }
     });
     assert_eq!(store.reads(), 1, "the leader's own was never begun");
+}
+
+/// The same, with followers that have no runtime and so no timers: they read for themselves.
+///
+/// Seen to hang with `Flight::suits_a_caller_without_timers` always true.
+#[test]
+fn followers_without_a_runtime_do_not_wait_for_one() {
+    let store = Scripted::new();
+    block_on(issue(&store, TOKEN));
+    let (auth, _guard) = Authenticator::builder(store).build().unwrap();
+    let idle_runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let leader = pin!(auth.authenticate(TOKEN));
+    {
+        let _inside = idle_runtime.enter();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(leader.poll(&mut cx).is_pending());
+    }
+    let (answered, answer) = std::sync::mpsc::channel();
+    let follower = auth.clone();
+    std::thread::spawn(move || {
+        let _ = answered.send(block_on(follower.authenticate(TOKEN)).is_ok());
+    });
+    assert_eq!(answer.recv_timeout(FOREVER), Ok(true), "nobody hangs");
+}
+
+/// Seen to fail with `Authenticator::recheck` that does not compare the ids.
+#[tokio::test]
+async fn a_token_that_went_to_another_key_admits_no_longer_for_the_first() {
+    let (auth, store) = scripted().await;
+    let first = auth.authenticate(TOKEN).await.unwrap();
+    KeyRepository::delete(&store, first.id()).await.unwrap();
+    let second = issue(&store, TOKEN).await;
+    auth.flush();
+    assert_eq!(auth.authenticate(TOKEN).await.unwrap().id(), second.id());
+    let refusal = auth.recheck(&first).await.unwrap_err();
+    assert_eq!(refusal.kind(), RejectionKind::Unknown);
 }
 
 /// Flushes that come faster than the store answers: every caller has at most four reads' worth of

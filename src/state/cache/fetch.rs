@@ -74,7 +74,15 @@ impl Cache {
     fn board(&self, digest: TokenDigest, demand: Demand, stale: Option<&Arc<Flight>>) -> Boarding {
         let now = self.clock.monotonic();
         match demand {
-            Demand::Current => self.flights.board(&self.fence, digest, now, stale),
+            Demand::Current => match self.flights.board(&self.fence, digest, now, stale) {
+                Boarding::Follow(flight)
+                    if Handle::try_current().is_err()
+                        && !flight.suits_a_caller_without_timers() =>
+                {
+                    Boarding::Lead(Flight::new(&self.fence, digest, now))
+                }
+                boarding => boarding,
+            },
             // A read of one's own is in no table, so that nobody else waits for it either.
             Demand::Own => Boarding::Lead(Flight::new(&self.fence, digest, now)),
         }

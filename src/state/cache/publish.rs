@@ -32,7 +32,26 @@ impl Cache {
         if !slot.is_current(&self.fence) {
             return slot;
         }
-        let table = if slot.record().is_some() { &self.present } else { &self.absent };
-        table.put(slot)
+        let (own, other) = match slot.record() {
+            Some(_) => (&self.present, &self.absent),
+            None => (&self.absent, &self.present),
+        };
+        let standing = own.put(slot);
+        // A read of the same digest may have put its word into the other table since the look
+        // above, which this one then missed, or which missed this one. A present slot that is the
+        // older of the two would be found first, and go on being used.
+        match other.peek(standing.digest()) {
+            Some(other) if other.is_newer_than(&standing) => self.end(&standing, other),
+            Some(other) => self.end(&other, standing),
+            None => standing,
+        }
+    }
+
+    /// Revokes `older`, if it is a present slot that still counts; answers with `newer`.
+    fn end(&self, older: &Slot, newer: Arc<Slot>) -> Arc<Slot> {
+        if older.record().is_some() && newer.record().is_none() && older.is_current(&self.fence) {
+            self.fence.supersede(older.stripes(), newer.stripes(), newer.snap());
+        }
+        newer
     }
 }

@@ -33,7 +33,9 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Finds the record of one digest, in one query on the digest's primary key.
     ///
     /// # Errors
-    /// [`StoreError::unavailable`] when the store could not look; any other error is treated alike.
+    /// [`StoreError::unavailable`] when the store could not look: three of those in a row and the
+    /// breaker lets only a few probes through. Any other error is about this one row, and answered
+    /// 503 alike.
     fn find(
         &self,
         digest: TokenDigest,

@@ -117,6 +117,12 @@ impl KeyRepository for MemoryStore {
         owner: Owner,
         judge: OwnerJudge<'_>,
     ) -> Result<Record, StoreError> {
+        if key.digest().algorithm() != self.algorithm {
+            return Err(StoreError::not_applied_because("the digest is of another algorithm"));
+        }
+        if key.owner_id() != owner.id() {
+            return Err(StoreError::not_applied_because("the key names another owner"));
+        }
         let mut rows = self.rows();
         if rows.keys.contains_key(&key.id()) || rows.by_digest.contains_key(key.digest()) {
             return Err(StoreError::duplicate());

@@ -23,6 +23,10 @@ impl Guard {
     /// Writes what the recorder still holds, for at most `deadline`, and says what became of it.
     /// Call it when the server has answered its last request.
     ///
+    /// # Panics
+    /// Outside a tokio runtime, or on one whose timers are disabled.
+    ///
+    /// # Cancellation
     /// A store that fails is tried again until the deadline. Cancelled, it leaves the rest with the
     /// recorder's own worker, as dropping the guard does.
     pub async fn shutdown(self, deadline: Duration) -> ShutdownReport {

@@ -8,10 +8,11 @@ use super::{KeyError, KeyManager, limits, policy::Judgement, settle::settle, to_
 use crate::{
     state::store::Capabilities,
     value::{
+        format::{self, TokenFormat},
         key::{ApiKey, KeyId, Record},
         owner::{AccountId, Owner},
         subject::Subject,
-        token::{self, Token, TokenFormat},
+        token::Token,
     },
 };
 
@@ -219,7 +220,7 @@ impl KeyManager {
         let token = format.generate().map_err(|error| KeyError::internal(error.to_string()))?;
         // A plain token under a prefix that promises checksums would be refused before the store
         // is asked: a key that can never be used.
-        let refuses = |prefix| token::checksum_holds(token.expose(), prefix) == Some(false);
+        let refuses = |prefix| format::checksum_holds(token.expose(), prefix) == Some(false);
         if settings.checksummed_prefixes.iter().any(|prefix| refuses(prefix)) {
             return Err(KeyError::invalid(
                 "this token prefix is registered as checksummed, and the token format is not: \

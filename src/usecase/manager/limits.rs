@@ -100,7 +100,15 @@ pub(super) fn account(account: &AccountId) -> Checked {
 pub(super) fn owner(owner: &Owner) -> Checked {
     id("owner", owner.id().as_str(), owner.id().is_valid())?;
     line("username", owner.username())?;
-    owner.accounts().iter().try_for_each(account)
+    accounts(owner.accounts())
+}
+
+/// An owner's accounts: a record is cached with all of them.
+pub(super) fn accounts(accounts: &[AccountId]) -> Checked {
+    if accounts.len() > MANY {
+        return Err(KeyError::invalid(format!("an owner has at most {MANY} accounts")));
+    }
+    accounts.iter().try_for_each(account)
 }
 
 fn id(what: &str, id: &str, is_valid: bool) -> Checked {

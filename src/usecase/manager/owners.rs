@@ -58,7 +58,7 @@ impl OwnerUpdate {
 
     fn check(&self) -> Result<(), KeyError> {
         self.username.iter().try_for_each(|username| limits::line("username", username))?;
-        self.accounts.iter().flatten().try_for_each(limits::account)
+        self.accounts.as_deref().map_or(Ok(()), limits::accounts)
     }
 
     fn apply(&self, mut owner: Owner) -> Owner {

@@ -3,7 +3,7 @@
 use super::policy::Issuing;
 use crate::{
     usecase::config::AuthenticatorBuilder,
-    value::token::{TokenError, TokenFormat},
+    value::{format::TokenFormat, token::TokenError},
 };
 
 impl AuthenticatorBuilder {

@@ -73,14 +73,14 @@ async fn a_key_whose_owner_was_deleted_is_no_key() {
 
 /// Another process' lock is trouble that passes; reads go on meanwhile.
 #[tokio::test]
-async fn a_lock_that_is_held_too_long_makes_changes_unavailable_and_leaves_reads() {
+async fn a_lock_that_is_held_too_long_applies_no_change_and_leaves_reads() {
     let database = Database::with_a_key().await;
     let options = SqliteStore::options().busy_timeout(Duration::from_millis(1));
     let store = options.open(&database.path).await.unwrap();
     let mut other = database.connection().await;
     let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let error = store.insert(key_of("u"), Owner::staff("ada"), &mut |_| true).await.unwrap_err();
-    assert!(error.is_unavailable(), "{error:?}");
+    assert!(error.is_not_applied() && error.is_definite(), "{error:?}");
     assert!(store.find(digest_of("t")).await.unwrap().is_some());
     lock.rollback().await.unwrap();
     issue(&store, "u").await;

@@ -15,6 +15,7 @@ mod wait;
 use std::{sync::Arc, task::Waker, time::Duration};
 
 use slab::Slab;
+use tokio::runtime::Handle;
 
 pub(super) use breaker::Breaker;
 pub(super) use lanes::Lanes;
@@ -58,6 +59,8 @@ pub(super) struct Flight {
     stripe: Stripe,
     snap: Snap,
     began: Monotonic,
+    /// Whether its leader flies on a runtime, which may stand still.
+    on_runtime: bool,
     state: Mutex<State>,
 }
 
@@ -75,12 +78,19 @@ impl Flight {
             stripe: fence.stripe(&Subject::Digest(digest)),
             snap: fence.snap(),
             began: now,
+            on_runtime: Handle::try_current().is_ok(),
             state: Mutex::new(State::Flying(Slab::new())),
         })
     }
 
     pub(super) fn began(&self) -> Monotonic {
         self.began
+    }
+
+    /// Whether a caller without timers may wait for it: who can't tell that a runtime stands still
+    /// must not wait for one.
+    pub(super) fn suits_a_caller_without_timers(&self) -> bool {
+        !self.on_runtime
     }
 
     fn may_be_joined(&self, fence: &Fence, now: Monotonic, max_age: Duration) -> bool {

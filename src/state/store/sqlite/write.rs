@@ -131,7 +131,11 @@ impl KeyRepository for SqliteStore {
 }
 
 async fn begin(writer: &mut PoolConnection<Sqlite>) -> Result<Transaction<'_, Sqlite>, StoreError> {
-    writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure::of)
+    writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match failure::of(error) {
+        unsupported if unsupported.is_unsupported() => unsupported,
+        // What never began was certainly not made.
+        other => StoreError::not_applied_because(other),
+    })
 }
 
 async fn commit(change: Transaction<'_, Sqlite>) -> Result<(), StoreError> {
