@@ -8,8 +8,8 @@ use super::digest::{DigestAlgorithm, TokenDigest};
 
 /// A token in plain text, as it is handed to its owner once.
 ///
-/// Any non-empty text without ASCII whitespace may be a token; a [`TokenFormat`](crate::TokenFormat) governs what is
-/// issued. Its `Debug` shows nothing of it, it has no `Display`, and its memory is zeroed on drop.
+/// Any non-empty text without ASCII whitespace may be a token; a
+/// [`TokenFormat`](crate::TokenFormat) governs what is issued. Its `Debug` shows nothing of it, it has no `Display`, and its memory is zeroed on drop.
 pub struct Token(pub(super) Zeroizing<String>);
 
 impl Token {
