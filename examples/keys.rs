@@ -6,7 +6,9 @@
 
 use std::{env, error::Error, process::ExitCode};
 
-use tower_token_auth::{Authenticator, KeyId, KeyManager, NewKey, Owner, Page, SqliteStore};
+use tower_token_auth::{
+    Authenticator, KeyFilter, KeyId, KeyManager, NewKey, Owner, Page, SqliteStore,
+};
 
 const USAGE: &str = "usage: keys create NAME | list | activate ID | deactivate ID | delete ID";
 
@@ -56,7 +58,7 @@ async fn list(keys: &KeyManager) -> Result<(), Box<dyn Error>> {
     );
     let mut page = Some(Page::default());
     while let Some(wanted) = page {
-        let listed = keys.list(wanted).await?;
+        let listed = keys.list(KeyFilter::all(), wanted).await?;
         for record in &listed.keys {
             let key = record.key();
             let time = |at: Option<chrono::DateTime<chrono::Utc>>| {

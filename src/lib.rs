@@ -56,7 +56,7 @@ pub use edge::{
     bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
     responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
 };
-pub use state::store::{MemoryStore, SharedStore};
+pub use state::store::{KeyFilter, MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
@@ -64,7 +64,10 @@ pub use usecase::{
     authenticated::AuthenticatedKey,
     authenticator::Authenticator,
     config::{AuthenticatorBuilder, ConfigError},
-    manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
+    manager::{
+        Imported, ImportedKey, Issuing, KeyError, KeyManager, KeyPage, KeyReport, KeyUpdate,
+        NewKey, OwnerUpdate, Page, ReportSettings, Rotation,
+    },
     rejection::{Rejection, RejectionKind},
 };
 pub use value::{
@@ -73,6 +76,7 @@ pub use value::{
     format::TokenFormat,
     key::{ApiKey, KeyId, Record, Status},
     owner::{AccountId, Owner, OwnerId},
+    ownership::Relation,
     subject::Subject,
     token::{Token, TokenError, TokenKey},
 };
@@ -83,8 +87,8 @@ pub mod store {
     #[cfg(feature = "test-util")]
     pub use crate::state::store::conformance;
     pub use crate::state::store::{
-        Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
-        OwnerJudge, StoreError,
+        Capabilities, Cursor, Family, InsertJudge, KeyOrder, KeyPlan, KeyQuery, KeyRepository,
+        KeyStore, KeyUse, KeyWrite, OwnerEdit, Standing, StoreError,
     };
 }
 

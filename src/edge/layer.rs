@@ -50,7 +50,7 @@ use crate::usecase::{authenticator::Authenticator, config::ConfigError};
 /// let store = MemoryStore::new();
 /// let digest = TokenDigest::of(store.digest_algorithm(), "opensesame");
 /// let key = ApiKey::new(KeyId::random(), digest, "ada".into(), std::time::SystemTime::now().into());
-/// store.insert(key.with_name("first"), Owner::staff("ada"), &mut |_| true).await?;
+/// store.insert(key.with_name("first"), Owner::staff("ada"), None, &mut |_, _| true).await?;
 /// let (auth, _guard) = Authenticator::builder(store).build()?;
 ///
 /// let service = TokenAuthLayer::new(auth).layer(service_fn(async |request: Request<()>| {

@@ -6,6 +6,7 @@ use super::{
     access::Recorder,
     authenticated::AuthenticatedKey,
     config::{AuthenticatorBuilder, Settings},
+    maintenance::Settler,
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
 };
@@ -45,12 +46,26 @@ pub(super) struct Inner {
     pub(super) repository: Option<Arc<dyn DynRepository>>,
     pub(super) settings: Settings,
     pub(super) recorder: Recorder,
+    pub(super) settler: Arc<Settler>,
 }
 
 impl Inner {
     /// Outdates all that was read about `subjects` before this call.
     pub(super) fn invalidate(&self, subjects: &[Subject]) {
         self.cache.revoke(subjects);
+    }
+
+    /// Trouble of the store is never an answer about the key.
+    fn refusal_of(&self, error: ReadError) -> Rejection {
+        Rejection::new(match error {
+            ReadError::Unavailable => RejectionKind::StoreUnavailable,
+            ReadError::TimedOut => RejectionKind::TimedOut,
+            ReadError::Overloaded => RejectionKind::Overloaded,
+            ReadError::Suspect => {
+                self.settler.rouse();
+                RejectionKind::Suspect
+            }
+        })
     }
 
     /// The judgement of a record, now: however old it is, never more lenient than its words.
@@ -62,6 +77,12 @@ impl Inner {
             Status::OwnerInactive => RejectionKind::OwnerInactive,
         };
         Err(Rejection::new(kind))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.settler.close();
     }
 }
 
@@ -167,6 +188,7 @@ impl Authenticator {
         let now = self.inner.settings.clock.read();
         match self.inner.cache.lookup(digest, &now)? {
             Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
+            Known::Suspect => Some(Err(self.inner.refusal_of(ReadError::Suspect))),
             Known::Present { record, chores } => {
                 let decision = Inner::judge(&record, &now);
                 if let Some(slot) = chores {
@@ -198,7 +220,8 @@ impl Authenticator {
                     Demand::Own
                 }
             };
-            let slot = inner.cache.fetch(digest, demand).await.map_err(refusal)?;
+            let read = inner.cache.fetch(digest, demand).await;
+            let slot = read.map_err(|error| inner.refusal_of(error))?;
             let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
             let now = inner.settings.clock.read();
             let key = Inner::judge(record, &now)?;
@@ -206,15 +229,6 @@ impl Authenticator {
             Ok(key)
         }
     }
-}
-
-/// Trouble of the store is never an answer about the key.
-fn refusal(error: ReadError) -> Rejection {
-    Rejection::new(match error {
-        ReadError::Unavailable => RejectionKind::StoreUnavailable,
-        ReadError::TimedOut => RejectionKind::TimedOut,
-        ReadError::Overloaded => RejectionKind::Overloaded,
-    })
 }
 
 impl fmt::Debug for Authenticator {

@@ -4,5 +4,6 @@ pub(crate) mod access;
 pub(crate) mod authenticated;
 pub(crate) mod authenticator;
 pub(crate) mod config;
+mod maintenance;
 pub(crate) mod manager;
 pub(crate) mod rejection;

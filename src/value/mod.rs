@@ -5,5 +5,6 @@ pub(crate) mod digest;
 pub(crate) mod format;
 pub(crate) mod key;
 pub(crate) mod owner;
+pub(crate) mod ownership;
 pub(crate) mod subject;
 pub(crate) mod token;
