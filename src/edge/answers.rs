@@ -7,7 +7,7 @@ use http::{request::Parts, response::Response};
 
 use super::{
     credential::Sources,
-    responder::{Grpc, GrpcMode, Problem, Responder, dress},
+    responder::{Grpc, GrpcMode, Problem, Responder, dress, no_layer},
 };
 use crate::usecase::rejection::{Rejection, RejectionKind};
 
@@ -35,6 +35,12 @@ impl Answers {
         dress(&mut response, &rejection, &self.sources);
         response.extensions_mut().insert(rejection);
         response
+    }
+
+    /// The response to a request that never met a `TokenAuthLayer` before it came to `place`. No
+    /// responder is asked: it is no refusal, but a mistake of the service's.
+    pub(super) fn no_layer(&self, place: &str, head: &Parts) -> Response<Bytes> {
+        no_layer(place, self.grpc_mode(), head)
     }
 
     fn responder_for(&self, head: &Parts) -> &dyn Responder {

@@ -6,6 +6,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::{
+    answers::Answers,
     responder::{GrpcMode, Responder},
     service::TokenAuth,
     settings::Settings,
@@ -181,6 +182,11 @@ impl TokenAuthLayer {
     /// response's extensions, for logs, still does.
     pub fn uniform_rejections(self) -> Self {
         self.with(|settings| settings.answers.uniform = true)
+    }
+
+    /// How this layer answers refusals, for layers that are to answer alike.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.settings.answers
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {

@@ -11,6 +11,7 @@ pub(crate) mod future;
 pub(crate) mod layer;
 mod readiness;
 pub mod responder;
+pub(crate) mod scope;
 pub(crate) mod service;
 mod settings;
 #[cfg(feature = "test-util")]
