@@ -2,8 +2,9 @@
 //!
 //! [`TokenAuthLayer`] wraps a service: it takes `Authorization: Token …` off each request, has the
 //! [`Authenticator`] decide, and calls the service only if the key may pass. The key then stands in
-//! the request's extensions as an [`AuthenticatedKey`]. [`Authenticator::keys`] issues and changes
-//! keys; [`SqliteStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.SqliteStore.html)
+//! the request's extensions as an [`AuthenticatedKey`], whose scopes a [`RequireScopeLayer`] may ask
+//! for. [`Authenticator::keys`] issues and changes keys;
+//! [`SqliteStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.SqliteStore.html)
 //! (feature `sqlite`), [`MemoryStore`] or a [store of one's own](store) keeps them.
 //!
 //! # Rules
@@ -53,8 +54,14 @@ mod value;
 #[cfg(feature = "util")]
 pub use edge::ext::ServiceBuilderExt;
 pub use edge::{
-    bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
-    responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
+    bypass,
+    future::ResponseFuture,
+    layer::TokenAuthLayer,
+    responder,
+    responder::body::ResponseBody,
+    scope::{RequireScope, RequireScopeLayer},
+    service::TokenAuth,
+    visitor::Visitor,
 };
 pub use state::store::{KeyFilter, MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]

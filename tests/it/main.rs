@@ -25,6 +25,8 @@ mod readiness;
 #[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod scopes;
 #[cfg(all(feature = "tracing", feature = "serde"))]
 mod secrets;
 #[cfg(feature = "test-util")]
