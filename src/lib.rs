@@ -64,6 +64,7 @@ pub use usecase::{
     authenticated::AuthenticatedKey,
     authenticator::Authenticator,
     config::{AuthenticatorBuilder, ConfigError},
+    events::{Event, Events},
     manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
 };

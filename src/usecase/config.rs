@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use super::config_error::ConfigError;
 use super::{
     access::{Guard, LastUsed, Recorder},
     authenticator::{Authenticator, Inner},
+    events::Events,
+    maintenance::Upkeep,
     manager::Issuing,
 };
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
         cache::{Cache, CacheSettings},
         store::{DynRepository, DynStore, KeyRepository, KeyStore},
     },
-    value::{clock::Clock, format::TokenFormat},
+    value::{clock::Clock, format::TokenFormat, meter::Meter},
 };
 
 /// What the cache does unless it is told otherwise.
@@ -44,6 +47,7 @@ pub(super) struct Settings {
     pub(super) checksummed_prefixes: Box<[Box<str>]>,
     pub(super) token_format: TokenFormat,
     pub(super) issuing: Issuing,
+    pub(super) events: Option<Arc<dyn Events>>,
 }
 
 /// Sets up an [`Authenticator`].
@@ -56,6 +60,7 @@ pub struct AuthenticatorBuilder {
     pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
     pub(super) last_used: LastUsed,
+    pub(super) events: Option<Arc<dyn Events>>,
     cache: CacheSettings,
 }
 
@@ -78,6 +83,7 @@ impl AuthenticatorBuilder {
             checksummed_prefixes: Vec::new(),
             issuing: Issuing::default(),
             last_used: LastUsed::default(),
+            events: None,
             cache: DEFAULTS,
         }
     }
@@ -160,14 +166,19 @@ impl AuthenticatorBuilder {
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
             issuing: self.issuing,
+            events: self.events,
         };
-        let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
+        let (store, clock, meter) =
+            (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
+        let cache = Cache::new(store, clock, &self.cache, meter.clone());
         let inner = Inner {
             cache: Arc::new(cache),
             store: self.store,
             repository: self.repository,
             settings,
             recorder,
+            meter,
+            upkeep: Upkeep::default(),
         };
         Ok((Authenticator::from_inner(inner), guard))
     }
@@ -225,21 +236,3 @@ impl fmt::Debug for AuthenticatorBuilder {
         f.debug_struct("AuthenticatorBuilder").finish_non_exhaustive()
     }
 }
-
-/// A setting that makes no sense; the message says which, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(Box<str>);
-
-impl ConfigError {
-    pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use crate::value::key::KeyId;
+
 /// Why a request was refused: opaque, with a [`kind`](Self::kind), and always in the extensions of
 /// the response that was made of it.
 ///
@@ -13,12 +15,13 @@ pub struct Rejection {
     retry_after: Option<Duration>,
     /// Tells the two ways of being malformed apart, as knox has words for each.
     lacks_token: bool,
+    key: Option<KeyId>,
 }
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
         let retry_after = kind.is_unavailable().then_some(Duration::from_secs(1));
-        Self { kind, detail: None, retry_after, lacks_token: false }
+        Self { kind, detail: None, retry_after, lacks_token: false, key: None }
     }
 
     /// Malformed, because a source is there and no token in it.
@@ -30,6 +33,17 @@ impl Rejection {
     pub(crate) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// Says which key it is about: for events and logs, never for the client.
+    pub(crate) fn about(mut self, key: KeyId) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Which key it is about, if a key was found.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        self.key
     }
 
     /// What went wrong.

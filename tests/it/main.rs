@@ -8,6 +8,7 @@ mod bodies;
 mod cache;
 mod config;
 mod credential;
+mod events;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
 mod fence;

@@ -3,6 +3,7 @@
 use super::{KeyError, KeyManager, policy::Judgement, settle::settle, update::KeyUpdate};
 use crate::{
     state::store::KeyUse,
+    usecase::events::Event,
     value::{
         key::{KeyId, Record},
         subject::Subject,
@@ -74,7 +75,9 @@ impl KeyManager {
             |record: &Record| Some(update.apply(record.key().clone()).with_updated_at(now));
         let change = repository.update(id, &mut edit);
         let outcome = settle(&*self.inner, &[Subject::Key(id)], change).await;
-        outcome.map_err(KeyError::changing_key)
+        let record = outcome.map_err(KeyError::changing_key)?;
+        self.inner.tell(Event::Updated { key: id, owner: record.owner().id() });
+        Ok(record)
     }
 
     /// Deletes a key for good, and returns it as it was.
@@ -84,7 +87,9 @@ impl KeyManager {
     pub async fn delete(&self, id: KeyId) -> Result<Record, KeyError> {
         let change = self.repository()?.delete(id);
         let outcome = settle(&*self.inner, &[Subject::Key(id)], change).await;
-        outcome.map_err(KeyError::changing_key)
+        let record = outcome.map_err(KeyError::changing_key)?;
+        self.inner.tell(Event::Deleted { key: id, owner: record.owner().id() });
+        Ok(record)
     }
 
     async fn switch(&self, id: KeyId, becomes: fn(bool) -> bool) -> Result<Record, KeyError> {
@@ -108,6 +113,14 @@ impl KeyManager {
         };
         let change = repository.update(id, &mut edit);
         let outcome = settle(&*self.inner, &[Subject::Key(id)], change).await;
-        outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))
+        let record = outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))?;
+        let (key, owner) = (id, record.owner().id());
+        let is_active = record.key().is_active();
+        self.inner.tell(if is_active {
+            Event::Activated { key, owner }
+        } else {
+            Event::Deactivated { key, owner }
+        });
+        Ok(record)
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{KeyError, KeyManager, limits, policy::Judgement, settle::settle, to_micros};
 use crate::{
     state::store::Capabilities,
+    usecase::events::Event,
     value::{
         format::{self, TokenFormat},
         key::{ApiKey, KeyId, Record},
@@ -207,7 +208,11 @@ impl KeyManager {
         let mut judge = |stored: &Owner| judgement.admits(stored);
         let insert = repository.insert(key, owner, &mut judge);
         match settle(&*self.inner, &subjects, insert).await {
-            Ok(record) => Ok((record, token)),
+            Ok(record) => {
+                let (key, owner) = (record.id(), record.owner().id());
+                self.inner.tell(Event::Created { key, owner });
+                Ok((record, token))
+            }
             Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
         }
     }
