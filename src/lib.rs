@@ -46,6 +46,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod edge;
+pub mod guide;
 mod state;
 mod usecase;
 mod value;

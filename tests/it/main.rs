@@ -18,6 +18,8 @@ mod house;
 #[cfg(feature = "test-util")]
 mod manager;
 mod map_guards;
+#[cfg(all(feature = "metrics", feature = "test-util"))]
+mod metrics;
 mod modes;
 #[cfg(feature = "test-util")]
 mod outage;
@@ -26,7 +28,7 @@ mod readiness;
 #[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
-#[cfg(all(feature = "tracing", feature = "serde"))]
+#[cfg(all(feature = "tracing", feature = "serde", feature = "metrics"))]
 mod secrets;
 #[cfg(feature = "test-util")]
 mod source;

@@ -1,0 +1,4 @@
+//! Pages for operators and newcomers: prose alone, no code of the crate.
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
