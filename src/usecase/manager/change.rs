@@ -1,5 +1,7 @@
 //! Changes keys: switches them on and off, edits, deletes, and notes that one was used.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     judgement::{Judgement, Need},
     ledger::Ledger,
     settle::settle,
+    tell::Deeds,
     update::KeyUpdate,
 };
 use crate::{
@@ -162,15 +165,20 @@ impl KeyManager {
         let repository = self.repository()?;
         let places = self.places(ids.len()).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
+        // By key, as a store may run its transaction again.
+        let mut deeds = BTreeMap::new();
         let mut plan = |family: &Family| {
             judgement.begin();
             let writes = decide(family, &mut judgement)?;
             ledger.writes(family, &writes);
+            deeds.insert(family.key.id(), Deeds::of(family, &writes));
             Some(writes)
         };
         let change = repository.change(ids, self.caller.as_ref(), &mut plan);
         let outcome = settle(&*self.inner, &ledger, places, change).await;
-        outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))
+        let written = outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))?;
+        deeds.values().flat_map(Deeds::events).for_each(|event| self.inner.tell(event));
+        Ok(written)
     }
 
     /// The key, if the caller may change it.

@@ -23,6 +23,7 @@ mod report;
 mod rotate;
 mod settings;
 mod settle;
+mod tell;
 mod update;
 
 use std::{fmt, sync::Arc};
@@ -32,7 +33,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::runtime::Handle;
 
 use self::judgement::Judgement;
-use super::{authenticator::Inner, maintenance::Places};
+use super::{inner::Inner, maintenance::Places};
 use crate::{state::store::DynRepository, value::owner::OwnerId};
 
 pub use error::KeyError;
