@@ -72,7 +72,7 @@ async fn setup() -> (Authenticator, Scripted, Heard, KeyId) {
 }
 
 /// Seen to fail with `told` left out of `Settings::judge` (the hits are silent) and of
-/// `Settings::resolve` (the misses are), and with `cached` telling as well (everything twice).
+/// `Settings::resolve` (the misses are).
 #[tokio::test]
 async fn each_request_through_the_layer_is_told_once() {
     let (auth, store, heard, id) = setup().await;
@@ -149,6 +149,8 @@ async fn modes_of_the_layer_are_told_by_what_they_decide() {
 }
 
 /// The extractor's refusal is one of the layer's, which let the request pass without a word.
+///
+/// Seen to fail without `tell_refusal` in `Visitor::refuse`.
 #[cfg(feature = "axum")]
 /// Seen to fail without `tell_refusal` in `Requirement::refuse`.
 #[tokio::test]
@@ -342,7 +344,7 @@ impl Events for Stuck {
 /// One request is stuck in the listener, and others for the same key, on other threads, pass: as a
 /// hit, through a shared read, and after a change, whose own event passes too.
 ///
-/// Seen to fail with the listener called under the lock of the flight (the others never end).
+/// Seen to fail with a lock held around the listener (the others never end).
 #[test]
 fn a_slow_listener_delays_its_own_request_alone() {
     let (go_on, wait) = mpsc::channel();

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -139,6 +139,29 @@ async fn everything_that_happens_is_counted() {
         ("miss_decision_duration_seconds_count", 14),
     ]);
     assert_eq!(scrape.counted(), expected);
+}
+
+/// Seen to fail with a timer that is dropped at once.
+#[tokio::test(start_paused = true)]
+async fn durations_are_in_seconds_and_from_end_to_end() {
+    let (recorder, handle) = exporter();
+    let _local = set_default_local_recorder(&recorder);
+    let (store, clock) = (Scripted::new(), ManualClock::at(long_ago()));
+    let builder = Authenticator::builder(store.clone()).clock(clock.clone()).max_in_flight(2);
+    let (auth, _guard) = builder.build().unwrap();
+    store.hold();
+    // Of two turns, one is for known keys alone: the second request waits in line.
+    let asked = ["one", "another"].map(|token| ask(&auth, token));
+    store.begun(1).await;
+    clock.advance(Duration::from_millis(250));
+    store.release();
+    assert!(all(asked).await.iter().all(Result::is_err));
+    let scrape = published(&handle).await;
+    assert_eq!(scrape.of("store_read_duration_seconds_count"), 2.0);
+    assert_eq!(scrape.of("store_read_duration_seconds_sum"), 0.25);
+    assert_eq!(scrape.of("miss_decision_duration_seconds_sum"), 0.5);
+    assert_eq!(scrape.of(r#"miss_decision_duration_seconds_bucket{le="1"}"#), 2.0);
+    assert_eq!(scrape.of(r#"miss_decision_duration_seconds_bucket{le="0.1"}"#), 0.0);
 }
 
 /// Its runtime is shut down under it.
@@ -277,10 +300,11 @@ fn hits_of_many_threads_are_all_counted() {
     assert_eq!(Scrape::parse(&handle.render()).of("admitted_total"), 10_000.0);
 }
 
-/// A recorder that panics while it is told to.
+/// A recorder that panics while it is told to, and counts how often it did.
 struct Moody {
     recorder: PrometheusRecorder,
     panics: Arc<AtomicBool>,
+    panicked: Arc<AtomicUsize>,
 }
 
 impl Recorder for Moody {
@@ -298,6 +322,7 @@ impl Recorder for Moody {
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
         if self.panics.load(Ordering::SeqCst) && key.name().contains("store_reads") {
+            self.panicked.fetch_add(1, Ordering::SeqCst);
             // Silent, as it does not pass the panic hook.
             std::panic::resume_unwind(Box::new("a test said so"));
         }
@@ -313,13 +338,14 @@ impl Recorder for Moody {
     }
 }
 
-/// Seen to fail without the rest (a task is started at every request), and with what was told noted
-/// at the end of a publication (the first counters are told twice).
+/// Seen to fail without the rest (a task is started at every request), with what was told noted at
+/// the end of a publication (the first counters are told twice), and without `catch_unwind` in
+/// `Inner`'s `drop`.
 #[tokio::test(start_paused = true)]
 async fn a_recorder_that_panics_is_left_alone_for_a_minute() {
     let (recorder, handle) = exporter();
-    let panics = Arc::new(AtomicBool::new(true));
-    let moody = Moody { recorder, panics: Arc::clone(&panics) };
+    let (panics, panicked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let moody = Moody { recorder, panics: Arc::clone(&panics), panicked: Arc::clone(&panicked) };
     let _local = set_default_local_recorder(&moody);
     let (store, clock) = (Scripted::new(), ManualClock::at(long_ago()));
     let builder = Authenticator::builder(store).last_used(LastUsed::Off).clock(clock.clone());
@@ -327,14 +353,19 @@ async fn a_recorder_that_panics_is_left_alone_for_a_minute() {
     for asked in 0..3 {
         assert!(auth.authenticate(&format!("guess {asked}")).await.is_err());
         idle().await;
-        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "it has failed, and rests");
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "it has failed");
     }
+    assert_eq!(panicked.load(Ordering::SeqCst), 1, "and rests");
     panics.store(false, Ordering::SeqCst);
     clock.advance(Duration::from_secs(61));
     assert!(auth.authenticate("a guess").await.is_err());
     let scrape = published(&handle).await;
     assert_eq!(scrape.of(r#"cache_lookups_total{result="miss"}"#), 4.0);
     assert_eq!(scrape.of(r#"store_reads_total{outcome="absent"}"#), 4.0);
+    // Dropping must not panic: it may be part of an unwinding, which would become an abort.
+    panics.store(true, Ordering::SeqCst);
+    drop(auth);
+    assert_eq!(panicked.load(Ordering::SeqCst), 2);
 }
 
 /// The series are those of the first publication, whatever requests bring; the guide lists their

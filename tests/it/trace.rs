@@ -68,8 +68,8 @@ async fn a_span_that_declares_key_id_learns_the_key() {
 
 /// What is logged: refusals, changes, and a store in trouble once a second, whatever it is asked.
 ///
-/// Seen to fail with each of the three shims emptied, and without the limit in `StoreTrouble` (30
-/// lines).
+/// Seen to fail with each of the shims emptied, and without the limit in `StoreTrouble` (ten lines in
+/// the first second).
 #[cfg(feature = "test-util")]
 #[tokio::test]
 async fn refusals_changes_and_trouble_are_logged() {

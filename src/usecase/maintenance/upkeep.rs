@@ -10,6 +10,7 @@
 //! Without the feature `metrics` there is nothing to publish and no task.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -90,7 +91,8 @@ impl Drop for Inner {
             let mut levels = Levels::default();
             self.recorder.read_off(&mut levels);
             levels.queued = 0;
-            self.publish(levels);
+            // A recorder that panics must not turn an unwinding into an abort.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.publish(levels)));
         }
     }
 }

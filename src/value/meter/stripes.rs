@@ -95,20 +95,21 @@ mod tests {
     /// given out anew while their thread lives.
     #[test]
     fn no_count_is_lost_however_many_threads_there_are() {
-        const THREADS: usize = 8;
+        const THREADS: u64 = 8;
+        const EACH: u64 = 50_000;
         let stripes = Stripes::<2>::new(2);
-        for _ in 0..50 {
-            let together = Barrier::new(THREADS);
+        for _ in 0..25 {
+            let together = Barrier::new(8);
             thread::scope(|scope| {
                 for _ in 0..THREADS {
                     scope.spawn(|| {
                         together.wait();
-                        (0..2_000).for_each(|_| stripes.add(1, 1));
+                        (0..EACH).for_each(|_| stripes.add(1, 1));
                     });
                 }
             });
         }
-        assert_eq!((stripes.sum(0), stripes.sum(1)), (0, 50 * THREADS as u64 * 2_000));
+        assert_eq!((stripes.sum(0), stripes.sum(1)), (0, 25 * THREADS * EACH));
     }
 
     /// Seen to fail without `Drop` for `Number`: after a while every new thread shares.
