@@ -17,6 +17,7 @@ mod allocations;
 mod cold;
 mod contenders;
 mod hit;
+mod memory;
 mod setting;
 mod statistics;
 
@@ -27,7 +28,12 @@ use statistics::Estimate;
 /// A goal: its name, and what measures and prints it.
 type Goal = (&'static str, fn(Effort));
 
-const GOALS: [Goal; 3] = [("G1", hit::report), ("G4", allocations::report), ("G6", cold::report)];
+const GOALS: [Goal; 4] = [
+    ("G1", hit::report),
+    ("G4", allocations::report),
+    ("G6", cold::report),
+    ("G8", memory::report),
+];
 
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -152,3 +152,15 @@ impl Slot {
                 .is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the two counts before each of them, that is 80 and 232 bytes for every cached key.
+    #[test]
+    fn a_million_of_them_stay_small() {
+        assert!(size_of::<Slot>() <= 64, "{}", size_of::<Slot>());
+        assert!(size_of::<Record>() <= 216, "{}", size_of::<Record>());
+    }
+}
