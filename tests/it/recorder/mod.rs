@@ -1,6 +1,10 @@
 //! The access recorder through the authenticator: what I16 promises. Its parts are tested beside it.
 
+mod forward;
+#[cfg(all(feature = "sqlite", feature = "tracing"))]
+mod read_only;
 mod replaced;
+mod window;
 
 use std::{
     future,
@@ -47,6 +51,17 @@ struct Book {
 }
 
 impl Desk {
+    fn over(rows: MemoryStore, mood: Mood) -> Self {
+        Self {
+            rows,
+            mood: Arc::new(watch::Sender::new(mood)),
+            asked: Arc::default(),
+            book: Arc::default(),
+            looked: Arc::default(),
+            may_answer: Arc::new(watch::Sender::new(true)),
+        }
+    }
+
     fn becomes(&self, mood: Mood) {
         self.mood.send_replace(mood);
     }
@@ -109,14 +124,7 @@ impl Scene {
         let clock = ManualClock::at(DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000));
         let managed = Authenticator::builder(rows.clone()).clock(clock.clone());
         let keys = managed.build().unwrap().0.keys();
-        let desk = Desk {
-            rows,
-            mood: Arc::new(watch::Sender::new(mood)),
-            asked: Arc::default(),
-            book: Arc::default(),
-            looked: Arc::default(),
-            may_answer: Arc::new(watch::Sender::new(true)),
-        };
+        let desk = Desk::over(rows, mood);
         let builder = Authenticator::read_only(desk.clone()).clock(clock.clone());
         let (auth, guard) = set(builder).build().unwrap();
         Self { auth, guard, keys, clock, desk }
@@ -244,4 +252,10 @@ fn a_window_of_zero_is_refused_when_building() {
     let builder = Authenticator::builder(MemoryStore::new());
     let error = builder.last_used(LastUsed::Every(Duration::ZERO)).build().unwrap_err();
     assert!(error.to_string().contains("LastUsed::Off"), "{error}");
+}
+
+/// A folder for a database whose durability is not the subject: in memory, where there is room.
+#[cfg(feature = "sqlite")]
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
