@@ -8,6 +8,8 @@ mod bodies;
 mod cache;
 mod config;
 mod credential;
+#[cfg(all(unix, feature = "sqlite", feature = "axum", feature = "util"))]
+mod ending;
 mod events;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;

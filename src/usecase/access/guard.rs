@@ -9,7 +9,8 @@ use super::{report::ShutdownReport, worker::pause_after, writer::Writer};
 /// Keeps the access recorder reachable for a clean end.
 ///
 /// Dropping it detaches the recorder and does not stop it: while its runtime lives, a worker writes
-/// what is queued, and ends once the last clone of the authenticator is gone.
+/// what is queued, and ends once the last clone of the authenticator is gone. A process that is
+/// killed loses the uses of the last second, and of the statement that was under way.
 #[must_use = "call `shutdown` at the end, or the last uses may go unwritten"]
 pub struct Guard {
     pub(super) writer: Option<Arc<Writer>>,

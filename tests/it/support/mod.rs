@@ -175,3 +175,22 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 pub(crate) fn rounds(share: usize, all: usize) -> usize {
     if std::env::var_os("TOKEN_AUTH_FULL").is_some_and(|value| value == "1") { all } else { share }
 }
+
+/// SplitMix64: the same draws at every run, so that a seed that failed fails again.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 up to `end`, and not that.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        word ^= word >> 31;
+        usize::try_from((u128::from(word) * end as u128) >> 64).expect("it is below a usize")
+    }
+}
