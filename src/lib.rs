@@ -66,6 +66,7 @@ pub use usecase::{
     config::{AuthenticatorBuilder, ConfigError},
     manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
     rejection::{Rejection, RejectionKind},
+    revocation::FeedHealth,
 };
 pub use value::{
     clock::Clock,
@@ -78,13 +79,14 @@ pub use value::{
 };
 
 /// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,
-/// [`KeyRepository`](store::KeyRepository) to manage as well.
+/// [`KeyRepository`](store::KeyRepository) to manage as well, and
+/// [`RevocationFeed`](store::RevocationFeed) to hear of changes made elsewhere.
 pub mod store {
     #[cfg(feature = "test-util")]
     pub use crate::state::store::conformance;
     pub use crate::state::store::{
-        Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
-        OwnerJudge, StoreError,
+        Capabilities, ChannelFeed, Cursor, Heard, KeyEdit, KeyQuery, KeyRepository, KeyStore,
+        KeyUse, OwnerEdit, OwnerJudge, RevocationChannel, RevocationFeed, StoreError,
     };
 }
 

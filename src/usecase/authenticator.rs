@@ -8,6 +8,7 @@ use super::{
     config::{AuthenticatorBuilder, Settings},
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
+    revocation::Revocation,
 };
 use crate::{
     state::{
@@ -36,7 +37,7 @@ pub(crate) enum Freshness {
 /// Decides whether a token may pass. Cheap to clone; clones share the cache and the store.
 #[derive(Clone)]
 pub struct Authenticator {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     pub(super) repository: Option<Arc<dyn DynRepository>>,
     pub(super) settings: Settings,
     pub(super) recorder: Recorder,
+    pub(super) revocation: Revocation,
 }
 
 impl Inner {
@@ -170,6 +172,7 @@ impl Authenticator {
             Known::Present { record, chores } => {
                 let decision = Inner::judge(&record, &now);
                 if let Some(slot) = chores {
+                    self.inner.revocation.rouse();
                     self.inner.cache.refresh(&slot, now.monotonic);
                     if decision.is_ok() {
                         self.inner.recorder.seen(&record, slot.due(), now.monotonic);
@@ -188,6 +191,7 @@ impl Authenticator {
     ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         async move {
+            inner.revocation.rouse();
             let demand = match freshness {
                 Freshness::Cached => Demand::Current,
                 Freshness::Authoritative => {
@@ -211,7 +215,7 @@ impl Authenticator {
 /// Trouble of the store is never an answer about the key.
 fn refusal(error: ReadError) -> Rejection {
     Rejection::new(match error {
-        ReadError::Unavailable => RejectionKind::StoreUnavailable,
+        ReadError::Unavailable | ReadError::Unreadable => RejectionKind::StoreUnavailable,
         ReadError::TimedOut => RejectionKind::TimedOut,
         ReadError::Overloaded => RejectionKind::Overloaded,
     })

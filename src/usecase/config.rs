@@ -6,6 +6,7 @@ use super::{
     access::{Guard, LastUsed, Recorder},
     authenticator::{Authenticator, Inner},
     manager::Issuing,
+    revocation::{FeedSettings, Revocation},
 };
 use crate::{
     state::{
@@ -14,6 +15,8 @@ use crate::{
     },
     value::{clock::Clock, format::TokenFormat},
 };
+
+pub use super::config_error::ConfigError;
 
 /// What the cache does unless it is told otherwise.
 const DEFAULTS: CacheSettings = CacheSettings {
@@ -27,6 +30,10 @@ const DEFAULTS: CacheSettings = CacheSettings {
     fresh_ttl: Duration::from_secs(10),
     // A key made elsewhere is refused for at most this long to a client that was too early.
     absent_ttl: Duration::from_secs(5),
+    // Off: it would let a key pass of which nobody has asked since.
+    stale_if_error: Duration::ZERO,
+    // The feed brings its own.
+    short_ttl: None,
     // A lookup by primary key takes milliseconds; what takes longer than this is a store in
     // trouble, and most clients have given up by five.
     store_timeout: Duration::from_secs(2),
@@ -56,7 +63,8 @@ pub struct AuthenticatorBuilder {
     pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
     pub(super) last_used: LastUsed,
-    cache: CacheSettings,
+    pub(super) cache: CacheSettings,
+    pub(super) feed: FeedSettings,
 }
 
 impl AuthenticatorBuilder {
@@ -79,6 +87,7 @@ impl AuthenticatorBuilder {
             issuing: Issuing::default(),
             last_used: LastUsed::default(),
             cache: DEFAULTS,
+            feed: FeedSettings::default(),
         }
     }
 
@@ -141,13 +150,14 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// Builds the authenticator, and the guard whose `shutdown` drains its recorder. Nothing is
-    /// spawned, so that it may be built outside a runtime.
+    /// Builds the authenticator, and the guard whose `shutdown` drains its recorder. It may be built
+    /// outside a runtime: only a feed is taken up at once where there is one.
     ///
     /// # Errors
     /// When a setting makes no sense; the message says which and what to do.
-    pub fn build(self) -> Result<(Authenticator, Guard), ConfigError> {
+    pub fn build(mut self) -> Result<(Authenticator, Guard), ConfigError> {
         check(&self.cache)?;
+        let feed = self.feed.checked(&mut self.cache)?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
         // A schema without a place for it needs no warning at the first request.
@@ -162,12 +172,16 @@ impl AuthenticatorBuilder {
             issuing: self.issuing,
         };
         let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
+        let cache = Arc::new(cache);
+        let revocation = Revocation::new(feed, &cache, &settings.clock);
+        revocation.rouse();
         let inner = Inner {
-            cache: Arc::new(cache),
+            cache,
             store: self.store,
             repository: self.repository,
             settings,
             recorder,
+            revocation,
         };
         Ok((Authenticator::from_inner(inner), guard))
     }
@@ -225,21 +239,3 @@ impl fmt::Debug for AuthenticatorBuilder {
         f.debug_struct("AuthenticatorBuilder").finish_non_exhaustive()
     }
 }
-
-/// A setting that makes no sense; the message says which, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(Box<str>);
-
-impl ConfigError {
-    pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}

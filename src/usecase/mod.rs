@@ -4,5 +4,7 @@ pub(crate) mod access;
 pub(crate) mod authenticated;
 pub(crate) mod authenticator;
 pub(crate) mod config;
+mod config_error;
 pub(crate) mod manager;
 pub(crate) mod rejection;
+pub(crate) mod revocation;

@@ -10,6 +10,8 @@ mod config;
 mod credential;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
+#[cfg(feature = "test-util")]
+mod feed;
 mod fence;
 mod flight;
 mod grpc;
@@ -31,6 +33,8 @@ mod secrets;
 mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "test-util")]
+mod stale;
 #[cfg(feature = "test-util")]
 mod store;
 mod support;

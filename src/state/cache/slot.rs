@@ -24,9 +24,9 @@ pub(crate) struct Slot {
     /// alone, thrice.
     stripes: [Stripe; 3],
     due: DueCell,
-    /// From when a hit asks for a refresh, in nanoseconds. Only a hint: no other memory hangs on
-    /// it, so that it is read and written Relaxed.
-    refresh_at: AtomicU64,
+    /// Until when somebody has claimed its refresh, in nanoseconds. Only a hint: no other memory
+    /// hangs on it, so that it is read and written Relaxed.
+    claimed_until: AtomicU64,
 }
 
 enum Content {
@@ -41,7 +41,6 @@ impl Slot {
         found: Option<Record>,
         snap: Snap,
         loaded_at: Monotonic,
-        refresh_at: Monotonic,
     ) -> Self {
         let (content, stripes) = match found {
             Some(record) => {
@@ -50,8 +49,8 @@ impl Slot {
             }
             None => (Content::Absent(digest), [fence.stripe(&Subject::Digest(digest)); 3]),
         };
-        let refresh_at = AtomicU64::new(refresh_at.as_nanos());
-        Self { content, snap, loaded_at, stripes, due: DueCell::default(), refresh_at }
+        let (due, claimed_until) = (DueCell::default(), AtomicU64::new(0));
+        Self { content, snap, loaded_at, stripes, due, claimed_until }
     }
 
     /// This slot with a later snap, which [`Fence::supersede`] gave it.
@@ -120,16 +119,17 @@ impl Slot {
         }
     }
 
-    pub(crate) fn wants_refresh(&self, now: Monotonic) -> bool {
-        now.as_nanos() >= self.refresh_at.load(Ordering::Relaxed)
+    /// Whether nobody has claimed its refresh.
+    pub(crate) fn may_be_claimed(&self, now: Monotonic) -> bool {
+        now.as_nanos() >= self.claimed_until.load(Ordering::Relaxed)
     }
 
     /// Whether the caller is the one to refresh it; if so, nobody else is until `again`.
     pub(crate) fn claim_refresh(&self, now: Monotonic, again: Monotonic) -> bool {
-        let at = self.refresh_at.load(Ordering::Relaxed);
+        let at = self.claimed_until.load(Ordering::Relaxed);
         now.as_nanos() >= at
             && self
-                .refresh_at
+                .claimed_until
                 .compare_exchange(at, again.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }

@@ -134,7 +134,7 @@ mod tests {
 
     fn absent(fence: &Fence, digest: TokenDigest, nanos: u64) -> Arc<Slot> {
         let at = Monotonic::from_nanos(nanos);
-        Arc::new(Slot::new(fence, digest, None, fence.snap(), at, at))
+        Arc::new(Slot::new(fence, digest, None, fence.snap(), at))
     }
 
     /// Seen to fail with "over the bound" when the victim left the map only after the new entry was

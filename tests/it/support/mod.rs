@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+mod line;
 mod scripted;
 pub(crate) mod wire;
 
@@ -18,6 +19,7 @@ use tower_token_auth::{
     store::KeyRepository,
 };
 
+pub(crate) use line::{Line, Mood, line};
 pub(crate) use scripted::{Fault, Scripted};
 
 /// What an authentication ends in.
