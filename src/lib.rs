@@ -58,7 +58,7 @@ pub use edge::{
 };
 pub use state::store::{MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
-pub use state::store::{SqliteOptions, SqliteStore};
+pub use state::store::{SqliteFeed, SqliteOptions, SqliteStore};
 pub use usecase::{
     access::{Guard, LastUsed, ShutdownReport},
     authenticated::AuthenticatedKey,

@@ -27,4 +27,4 @@ pub use feed::{Heard, RevocationFeed};
 pub use memory::MemoryStore;
 pub use shared::SharedStore;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sqlite::{SqliteFeed, SqliteOptions, SqliteStore};

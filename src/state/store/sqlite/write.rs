@@ -55,7 +55,7 @@ impl KeyRepository for SqliteStore {
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
-        let mut reader = self.read.acquire().await.map_err(failure::of)?;
+        let mut reader = self.reader()?.acquire().await.map_err(failure::of)?;
         self.key_in(&mut reader, id).await
     }
 
@@ -89,12 +89,12 @@ impl KeyRepository for SqliteStore {
         if let Some(after) = query.after {
             select = select.bind(after.created_at.timestamp_micros()).bind(after.id.to_string());
         }
-        let rows = select.fetch_all(&self.read).await.map_err(failure::of)?;
+        let rows = select.fetch_all(&self.reader()?).await.map_err(failure::of)?;
         row::records(&rows, self.digest_algorithm())
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
-        let mut reader = self.read.acquire().await.map_err(failure::of)?;
+        let mut reader = self.reader()?.acquire().await.map_err(failure::of)?;
         self.owner_in(&mut reader, id).await
     }
 
