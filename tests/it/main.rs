@@ -40,3 +40,5 @@ mod store;
 mod support;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(feature = "sqlite")]
+mod two_processes;

@@ -3,6 +3,10 @@
 
 pub(crate) mod http;
 mod line;
+#[cfg(feature = "sqlite")]
+pub(crate) mod other;
+#[cfg(feature = "sqlite")]
+pub(crate) mod revocations;
 mod scripted;
 pub(crate) mod wire;
 
