@@ -27,7 +27,7 @@ use tokio::{runtime::Handle, sync::Notify};
 pub use health::FeedHealth;
 pub(super) use settings::FeedSettings;
 
-use self::pulse::Pulse;
+use self::{pulse::Pulse, settings::Feed};
 use crate::{
     state::{cache::Cache, store::DynFeed},
     value::clock::Clock,
@@ -58,12 +58,8 @@ struct Shared {
 
 impl Revocation {
     /// Over the feed, if there is one. Nothing is spawned yet.
-    pub(super) fn new(
-        feed: Option<(Box<dyn DynFeed>, Pulse)>,
-        cache: &Arc<Cache>,
-        clock: &Clock,
-    ) -> Self {
-        Self(feed.map(|(feed, pulse)| {
+    pub(super) fn new(feed: Option<Feed>, cache: &Arc<Cache>, clock: &Clock) -> Self {
+        Self(feed.map(|Feed { feed, pulse }| {
             Arc::new(Shared {
                 cache: Arc::clone(cache),
                 clock: clock.clone(),
@@ -115,6 +111,22 @@ impl Drop for Revocation {
 impl fmt::Debug for Revocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Revocation").field(&self.health()).finish()
+    }
+}
+
+/// The driver's two steps, for models, which have no runtime to drive it on.
+#[cfg(any(token_auth_loom, token_auth_shuttle))]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "not part of the crate for anybody else")]
+impl crate::usecase::authenticator::Authenticator {
+    pub fn feed_found(&self, lease: std::time::Duration) {
+        let now = self.inner.settings.clock.monotonic();
+        self.inner.cache.feed_found(now.after(lease));
+    }
+
+    pub fn feed_answered(&self, lease: std::time::Duration) {
+        let now = self.inner.settings.clock.monotonic();
+        self.inner.cache.feed_answered(now.after(lease));
     }
 }
 

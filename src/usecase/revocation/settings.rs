@@ -31,6 +31,12 @@ pub(in crate::usecase) struct FeedSettings {
     short_ttl: Duration,
 }
 
+/// A feed with sound settings.
+pub(in crate::usecase) struct Feed {
+    pub(super) feed: Box<dyn DynFeed>,
+    pub(super) pulse: Pulse,
+}
+
 impl Default for FeedSettings {
     fn default() -> Self {
         Self {
@@ -43,11 +49,11 @@ impl Default for FeedSettings {
 }
 
 impl FeedSettings {
-    /// The feed and its pulse, with the cache told of its short TTL.
+    /// The feed, with the cache told of its short TTL.
     pub(in crate::usecase) fn checked(
         self,
         cache: &mut CacheSettings,
-    ) -> Result<Option<(Box<dyn DynFeed>, Pulse)>, ConfigError> {
+    ) -> Result<Option<Feed>, ConfigError> {
         let Self { feed, heartbeat, timeout, short_ttl } = self;
         let stale = cache.stale_if_error;
         let spans = [
@@ -70,7 +76,7 @@ impl FeedSettings {
             }
         }
         cache.short_ttl = feed.is_some().then_some(short_ttl);
-        Ok(feed.map(|feed| (feed, Pulse { heartbeat, timeout })))
+        Ok(feed.map(|feed| Feed { feed, pulse: Pulse { heartbeat, timeout } }))
     }
 }
 

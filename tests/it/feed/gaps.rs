@@ -190,7 +190,7 @@ fn a_refresh_starts_the_driver_too() {
     let (store, clock) = (Scripted::new(), ManualClock::at(long_ago()));
     crate::support::block_on(issue(&store, TOKEN));
     let (line, feed) = line(Mood::Well);
-    let builder = Authenticator::builder(store.clone()).clock(clock.clone()).feed(feed);
+    let builder = Authenticator::builder(store).clock(clock.clone()).feed(feed);
     let (auth, _guard) = builder.build().unwrap();
     assert!(crate::support::block_on(auth.authenticate(TOKEN)).is_ok());
     assert_eq!((line.listens(), auth.feed_health()), (0, FeedHealth::Starting), "no runtime yet");

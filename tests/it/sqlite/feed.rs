@@ -15,7 +15,8 @@ use tower_token_auth::{
     store::{Heard, KeyRepository as _, KeyStore, KeyUse, RevocationFeed as _, StoreError},
 };
 
-use super::{Database, digest_of, issue, key_of, losses::shell};
+use super::{Database, digest_of, issue, key_of};
+use crate::support::shell;
 
 /// All that the feed tells by now: it answers a probe behind it.
 async fn told(feed: &mut SqliteFeed) -> Vec<Subject> {
@@ -176,9 +177,9 @@ async fn another_program_s_changes_are_told() {
     let database = Database::with_a_key().await;
     let (store, mut feed) = listening(&database).await;
     let id = store.find(digest_of("t")).await.unwrap().unwrap().id();
-    shell(&database.path, "UPDATE token_auth_keys SET is_active = 0;");
+    shell::run(&database.path, "UPDATE token_auth_keys SET is_active = 0;");
     assert_eq!(told(&mut feed).await, [Subject::Key(id)]);
-    shell(&database.path, "DELETE FROM token_auth_keys;");
+    shell::run(&database.path, "DELETE FROM token_auth_keys;");
     assert_eq!(told(&mut feed).await, [Subject::Key(id)]);
 }
 

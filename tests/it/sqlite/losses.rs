@@ -6,7 +6,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
     thread,
     time::Duration,
 };
@@ -17,46 +16,13 @@ use tower_token_auth::{
 };
 
 use super::{Database, connect, issue};
+use crate::support::shell;
 
 /// Within which a change holds while the feed works, and after it listens again.
 const BOUND: Duration = Duration::from_secs(1);
 /// Where the feed can't listen again: for so long may the cache be relied on.
 const SHORT_TTL: Duration = Duration::from_millis(500);
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Runs statements by another program: the sqlite3 shell, or Python's module of SQLite.
-pub(super) fn shell(path: &Path, sql: &str) {
-    let mut sqlite3 = Command::new("sqlite3");
-    let output = match sqlite3.arg("-bail").arg(path).arg(sql).output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let script = "import sqlite3, sys\n\
-                          c = sqlite3.connect(sys.argv[1])\n\
-                          c.executescript(sys.argv[2])\nc.commit()";
-            Command::new("python3").args(["-c", script]).arg(path).arg(sql).output()
-        }
-        output => output,
-    };
-    succeeded(&output.expect("neither sqlite3 nor python3 can be run"));
-}
-
-/// Restores `backup` into the very file at `path`, as `.restore` does.
-fn restore(path: &Path, backup: &Path) {
-    let mut sqlite3 = Command::new("sqlite3");
-    let command = format!(".restore '{}'", backup.display());
-    let output = match sqlite3.arg("-bail").arg(path).arg(command).output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let script = "import sqlite3, sys\n\
-                          sqlite3.connect(sys.argv[2]).backup(sqlite3.connect(sys.argv[1]))";
-            Command::new("python3").args(["-c", script]).arg(path).arg(backup).output()
-        }
-        output => output,
-    };
-    succeeded(&output.expect("neither sqlite3 nor python3 can be run"));
-}
-
-fn succeeded(output: &Output) {
-    assert!(output.status.success(), "{output:?}");
-}
 
 /// An authenticator whose feed is healthy and which has admitted the key of the token `t`. Its
 /// runtime has one thread, so that the feed sleeps while a test keeps that thread busy.
@@ -167,9 +133,9 @@ impl Setup {
     /// A copy of the database as it is now, with every change of its own.
     fn backup(&self, changed_by: &str) -> PathBuf {
         let backup = self.database.folder.path().join("backup.db");
-        shell(&self.database.path, &format!("VACUUM INTO '{}'", backup.display()));
+        shell::run(&self.database.path, &format!("VACUUM INTO '{}'", backup.display()));
         if !changed_by.is_empty() {
-            shell(&backup, changed_by);
+            shell::run(&backup, changed_by);
         }
         backup
     }
@@ -346,7 +312,7 @@ async fn the_file_is_gone() {
     let setup = Setup::with(database, store, |builder| builder.short_ttl(SHORT_TTL)).await;
     let backup = setup.backup("");
     let empty = setup.database.folder.path().join("empty.db");
-    shell(&empty, "CREATE TABLE mine (a)");
+    shell::run(&empty, "CREATE TABLE mine (a)");
     for stranger in [None, Some(&empty)] {
         match stranger {
             None => remove(&setup.database.path),
@@ -399,7 +365,7 @@ async fn the_file_under_a_pool_of_the_user_s_was_replaced() {
 async fn a_backup_was_restored() {
     let setup = Setup::new().await;
     let backup = setup.backup(SWITCH_OFF);
-    restore(&setup.database.path, &backup);
+    shell::restore(&setup.database.path, &backup);
     setup.is_refused_as(RejectionKind::KeyInactive).await;
     setup.is_healthy().await;
     setup.tells_again().await;
@@ -407,9 +373,9 @@ async fn a_backup_was_restored() {
     let database = Database::new();
     let store = SqliteStore::open(&database.path).await.unwrap();
     let before = database.folder.path().join("before.db");
-    shell(&database.path, &format!("VACUUM INTO '{}'", before.display()));
+    shell::run(&database.path, &format!("VACUUM INTO '{}'", before.display()));
     let setup = Setup::over(database, store).await;
-    restore(&setup.database.path, &before);
+    shell::restore(&setup.database.path, &before);
     setup.is_refused_as(RejectionKind::Unknown).await;
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod other;
 #[cfg(feature = "sqlite")]
 pub(crate) mod revocations;
 mod scripted;
+#[cfg(feature = "sqlite")]
+pub(crate) mod shell;
 pub(crate) mod wire;
 
 use std::{
