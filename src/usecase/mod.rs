@@ -9,3 +9,4 @@ mod inner;
 mod maintenance;
 pub(crate) mod manager;
 pub(crate) mod rejection;
+pub(crate) mod revocation;

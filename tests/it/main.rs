@@ -13,6 +13,8 @@ mod ending;
 mod events;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
+#[cfg(feature = "test-util")]
+mod feed;
 mod fence;
 mod flight;
 mod grpc;
@@ -39,7 +41,11 @@ mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "test-util")]
+mod stale;
+#[cfg(feature = "test-util")]
 mod store;
 mod support;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(feature = "sqlite")]
+mod two_processes;

@@ -29,9 +29,9 @@ pub(crate) struct Slot {
     /// that has looked. A copy of what the recorder knows of the key, which a slot that replaces
     /// this one takes over: it may be too early, and never moves back.
     due: AtomicU64,
-    /// From when a hit asks for a refresh, in nanoseconds. Only a hint: no other memory hangs on
-    /// it, so that it is read and written Relaxed.
-    refresh_at: AtomicU64,
+    /// Until when somebody has claimed its refresh, in nanoseconds. Only a hint: no other memory
+    /// hangs on it, so that it is read and written Relaxed.
+    claimed_until: AtomicU64,
 }
 
 enum Content {
@@ -46,7 +46,6 @@ impl Slot {
         found: Option<Record>,
         snap: Snap,
         loaded_at: Monotonic,
-        refresh_at: Monotonic,
     ) -> Self {
         let (content, stripes) = match found {
             Some(record) => {
@@ -57,9 +56,9 @@ impl Slot {
                 (Content::Absent(Box::new(digest)), [fence.stripe(&Subject::Digest(digest)); 3])
             }
         };
-        let refresh_at = AtomicU64::new(refresh_at.as_nanos());
-        let (cell, due) = (AtomicU32::default(), AtomicU64::default());
-        Self { content, snap, loaded_at, stripes, cell, due, refresh_at }
+        let (cell, due, claimed_until) =
+            (AtomicU32::default(), AtomicU64::default(), AtomicU64::default());
+        Self { content, snap, loaded_at, stripes, cell, due, claimed_until }
     }
 
     /// This slot with a later snap, which [`Fence::supersede`] gave it.
@@ -138,16 +137,17 @@ impl Slot {
         }
     }
 
-    pub(crate) fn wants_refresh(&self, now: Monotonic) -> bool {
-        now.as_nanos() >= self.refresh_at.load(Ordering::Relaxed)
+    /// Whether nobody has claimed its refresh.
+    pub(crate) fn may_be_claimed(&self, now: Monotonic) -> bool {
+        now.as_nanos() >= self.claimed_until.load(Ordering::Relaxed)
     }
 
     /// Whether the caller is the one to refresh it; if so, nobody else is until `again`.
     pub(crate) fn claim_refresh(&self, now: Monotonic, again: Monotonic) -> bool {
-        let at = self.refresh_at.load(Ordering::Relaxed);
+        let at = self.claimed_until.load(Ordering::Relaxed);
         now.as_nanos() >= at
             && self
-                .refresh_at
+                .claimed_until
                 .compare_exchange(at, again.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }

@@ -130,7 +130,7 @@ mod tests {
 
     fn absent(fence: &Fence, digest: TokenDigest, nanos: u64) -> Arc<Slot> {
         let at = Monotonic::from_nanos(nanos);
-        Arc::new(Slot::new(fence, digest, None, fence.snap(), at, at))
+        Arc::new(Slot::new(fence, digest, None, fence.snap(), at))
     }
 
     /// Seen to fail with "over the bound" when the victim left the map only after the new entry was
@@ -198,7 +198,7 @@ mod tests {
             let key = ApiKey::new(id, digest(1), "ada".into(), chrono::DateTime::UNIX_EPOCH);
             let found = Some(Record::new(key, Owner::new("ada")));
             let at = Monotonic::from_nanos(nanos);
-            table.put(Arc::new(Slot::new(&fence, digest(1), found, fence.snap(), at, at)))
+            table.put(Arc::new(Slot::new(&fence, digest(1), found, fence.snap(), at)))
         };
         let id = KeyId::random();
         put(id, 1).due().store(300, Ordering::Relaxed);

@@ -2,8 +2,15 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+mod line;
+#[cfg(feature = "sqlite")]
+pub(crate) mod other;
+#[cfg(feature = "sqlite")]
+pub(crate) mod revocations;
 pub(crate) mod scrape;
 mod scripted;
+#[cfg(feature = "sqlite")]
+pub(crate) mod shell;
 pub(crate) mod wire;
 
 use std::{
@@ -20,6 +27,7 @@ use tower_token_auth::{
     store::{Family, KeyRepository, KeyWrite, StoreError},
 };
 
+pub(crate) use line::{Line, Mood, line};
 pub(crate) use scripted::{Fault, Scripted};
 
 /// What an authentication ends in.

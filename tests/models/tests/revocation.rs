@@ -4,7 +4,8 @@
 //! every test with slots used unchecked (`Cache::usable` without `is_current`); the tests of first
 //! fills with the snap taken after the read (`Lead::read`); leader and follower with a waiter that
 //! does not check what it is given (`Cache::fetch`); the flush with no stamp of its own; the
-//! deletion made elsewhere without `supersede`. Boarding whatever the stamps say goes unseen here,
+//! deletion made elsewhere without `supersede`; the two of the feed with the lease read behind the
+//! stamps (`Cache::usable`), and its recovery with the lease extended before the flush. Boarding whatever the stamps say goes unseen here,
 //! as reads without a runtime end before anybody could board: `tests/it/flight.rs` sees that.
 
 #![cfg(any(token_auth_loom, token_auth_shuttle))]
@@ -15,10 +16,12 @@ use token_auth_models::{AtomicBool, Mutex, Ordering, block_on, explore, spawn};
 use tower_token_auth::{
     ApiKey, Authenticator, DigestAlgorithm, KeyId, Owner, Record, RejectionKind, Subject,
     TokenDigest,
-    store::{KeyStore, KeyUse, StoreError},
+    store::{KeyStore, KeyUse, RevocationChannel, StoreError},
+    testing::ManualClock,
 };
 
 const TOKEN: &str = "token";
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 /// The one row that the models' store holds.
 #[derive(Clone, Copy)]
@@ -89,6 +92,22 @@ impl World {
         Arc::new(Self { auth, row, returned: AtomicBool::new(false) })
     }
 
+    /// Warm, with a feed that is down for so long that nothing cached counts any more; and then a
+    /// change that nobody told of.
+    fn past_the_short_ttl() -> Arc<Self> {
+        let row = Arc::new(Mutex::new(GOOD));
+        let (channel, clock) =
+            (RevocationChannel::new(1), ManualClock::at(chrono::DateTime::UNIX_EPOCH));
+        let builder = Authenticator::read_only(Store(Arc::clone(&row))).feed(channel.feed());
+        let builder = builder.fresh_ttl(HOUR).clock(clock.clone());
+        let (auth, _guard) = builder.capacity(1).negative_capacity(1).build().unwrap();
+        let world = Arc::new(Self { auth, row, returned: AtomicBool::new(false) });
+        assert_eq!(world.answer(), Answer::Admitted);
+        clock.advance(std::time::Duration::from_secs(5));
+        world.row.lock().unwrap().key_active = false;
+        world
+    }
+
     fn warm(row: Row) -> Arc<Self> {
         let world = Self::new(row);
         assert_ne!(world.answer(), Answer::Unavailable);
@@ -126,6 +145,12 @@ fn reader(world: &Arc<World>, times: usize, then: Answer) -> impl FnOnce() + Sen
             assert!(!after || answer == then, "{answer:?} after the change had returned");
         }
     }
+}
+
+/// Authenticates once, in vain whatever else happens.
+fn never_admitted(world: &Arc<World>) -> impl FnOnce() + Send + 'static {
+    let world = Arc::clone(world);
+    move || assert_ne!(world.answer(), Answer::Admitted, "by what was cached before the change")
 }
 
 /// I1, I2: a cold fill, and what it published, against the key's revocation.
@@ -237,5 +262,30 @@ fn a_refresh_under_way_does_not_bring_a_revoked_key_back() {
         assert_eq!(world.answer(), Answer::Refused, "a refresh published a revoked key");
         refresher.join().unwrap();
         assert_eq!(world.answer(), Answer::Refused, "a refresh published a revoked key");
+    });
+}
+
+/// I5: a feed that listens again vouches for what is cached from then on, and never for what was
+/// cached before.
+#[test]
+fn a_feed_that_listens_again_vouches_for_nothing_from_before() {
+    explore(3, || {
+        let world = World::past_the_short_ttl();
+        let reader = spawn(never_admitted(&world));
+        world.auth.feed_found(HOUR);
+        reader.join().unwrap();
+    });
+}
+
+/// I4: a probe that came back proves that what was told before it counts: who sees the longer lease
+/// sees the word.
+#[test]
+fn a_longer_lease_is_never_seen_without_the_word_before_it() {
+    explore(3, || {
+        let world = World::past_the_short_ttl();
+        let reader = spawn(never_admitted(&world));
+        world.auth.revoke(&Subject::Key(key_id()));
+        world.auth.feed_answered(HOUR);
+        reader.join().unwrap();
     });
 }
