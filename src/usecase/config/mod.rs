@@ -169,7 +169,6 @@ impl AuthenticatorBuilder {
         let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
         let window = self.last_used.window()?.filter(|_| keeps);
         let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
-        let guard = recorder.guard();
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
@@ -181,14 +180,15 @@ impl AuthenticatorBuilder {
         };
         let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
         let cache = Arc::new(cache);
-        let settler = Settler::new(Arc::clone(&cache), self.repository.clone());
+        let settler = Arc::new(Settler::new(Arc::clone(&cache), self.repository.clone()));
+        let guard = recorder.guard().settling(Arc::clone(&settler));
         let inner = Inner {
             cache,
             store: self.store,
             repository: self.repository,
             settings,
             recorder,
-            settler: Arc::new(settler),
+            settler,
         };
         Ok((Authenticator::from_inner(inner), guard))
     }

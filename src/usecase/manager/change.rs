@@ -11,11 +11,17 @@ use super::{
 };
 use crate::{
     state::store::{Family, KeyUse, KeyWrite},
-    value::key::{ApiKey, KeyId, Record},
+    value::{
+        digest::TokenDigest,
+        key::{ApiKey, KeyId, Record},
+        subject::Subject,
+    },
 };
 
 /// The source's window: `accessed()` leaves a stored time alone until it is older than this.
 const ACCESS_WINDOW: chrono::Duration = chrono::Duration::minutes(5);
+/// How often a change begins anew as it came upon a key of which an earlier one is not settled.
+const MAX_ROUNDS: usize = 3;
 
 impl KeyManager {
     /// Makes a key usable; one that is active already stays so. An expired key stays expired.
@@ -46,6 +52,9 @@ impl KeyManager {
     /// `is_not_found` when it is no key's token; those of [`deactivate`](Self::deactivate). The token
     /// itself is in none of them.
     pub async fn revoke_token(&self, token: &str) -> Result<Record, KeyError> {
+        // A key that was lost on its way out must not come back after it was looked for in vain.
+        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token);
+        self.settled(&[Subject::Digest(digest)]).await?;
         let id = self.find_by_token(token).await?.id();
         if self.repository()?.capabilities().activation {
             self.deactivate(id).await
@@ -160,17 +169,47 @@ impl KeyManager {
         mut decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
     ) -> Result<Vec<Record>, KeyError> {
         let repository = self.repository()?;
-        let places = self.places(ids.len()).await?;
-        let (ledger, mut judgement) = (Ledger::default(), self.judgement());
-        let mut plan = |family: &Family| {
-            judgement.begin();
-            let writes = decide(family, &mut judgement)?;
-            ledger.writes(family, &writes);
-            Some(writes)
+        let mut about: Vec<Subject> = ids.iter().copied().map(Subject::Key).collect();
+        for _ in 0..MAX_ROUNDS {
+            // Each key with a relative, and one that is added.
+            let places = self.room(2 * ids.len() + 1, &about).await?;
+            let (ledger, mut judgement) = (Ledger::default(), self.judgement());
+            let mut unsettled = None;
+            let mut plan = |family: &Family| {
+                judgement.begin();
+                ledger.begin(family.key.id());
+                let writes = decide(family, &mut judgement)?;
+                // Relatives are known only now.
+                unsettled = self.unsettled_among(&writes);
+                if unsettled.is_some() {
+                    return None;
+                }
+                ledger.writes(family, &writes);
+                Some(writes)
+            };
+            let change = repository.change(ids, self.caller.as_ref(), &mut plan);
+            let outcome = settle(&*self.inner, &ledger, places, change).await;
+            match (outcome, unsettled) {
+                (Err(error), Some(subject)) if error.is_not_applied() => about.push(subject),
+                (outcome, _) => {
+                    return outcome
+                        .map_err(|error| judgement.explain(error, KeyError::changing_key));
+                }
+            }
+        }
+        Err(KeyError::unsettled())
+    }
+
+    /// A key among those to be written of which an earlier change waits to be made good.
+    fn unsettled_among(&self, writes: &[KeyWrite]) -> Option<Subject> {
+        let subject = |write: &KeyWrite| match write {
+            KeyWrite::Insert(key) | KeyWrite::Update(key) => Subject::Key(key.id()),
+            KeyWrite::Delete(id) => Subject::Key(*id),
         };
-        let change = repository.change(ids, self.caller.as_ref(), &mut plan);
-        let outcome = settle(&*self.inner, &ledger, places, change).await;
-        outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))
+        let is_unsettled = |subject: &Subject| {
+            self.inner.settler.is_unsettled(std::slice::from_ref(subject))
+        };
+        writes.iter().map(subject).find(is_unsettled)
     }
 
     /// The key, if the caller may change it.

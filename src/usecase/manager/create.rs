@@ -39,11 +39,12 @@ impl KeyManager {
             .with_token_key(token.token_key());
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
 
-        let places = self.places(1).await?;
+        let places = self.room(1, &[]).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
         let unheard = key.clone();
         let mut judge = |stored: &Owner, caller: Option<&Owner>| {
             judgement.begin();
+            ledger.begin(unheard.id());
             let may = judgement.lets_create(stored, caller) && judgement.admits(stored);
             if may {
                 ledger.adds(Goal::Void { key: unheard.clone(), owner: stored.clone() });
@@ -53,7 +54,7 @@ impl KeyManager {
         let insert = repository.insert(key, owner, self.caller.as_ref(), &mut judge);
         match settle(&*self.inner, &ledger, places, insert).await {
             Ok(record) => Ok((record, token)),
-            Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
+            Err(error) => Err(judgement.explain(error, KeyError::issuing)),
         }
     }
 

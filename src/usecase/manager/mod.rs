@@ -29,11 +29,12 @@ use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use tokio::runtime::Handle;
-
 use self::judgement::Judgement;
 use super::{authenticator::Inner, maintenance::Places};
-use crate::{state::store::DynRepository, value::owner::OwnerId};
+use crate::{
+    state::store::DynRepository,
+    value::{owner::OwnerId, subject::Subject},
+};
 
 pub use error::KeyError;
 pub use import::{Imported, ImportedKey};
@@ -80,19 +81,21 @@ impl KeyManager {
         Judgement::new(&settings.issuing, self.caller.as_ref(), settings.platform.as_ref())
     }
 
-    /// Takes room for a change of so many keys, should it be lost: each with a relative, and twice
-    /// what a new one among them is known by.
-    async fn places(&self, keys: usize) -> Result<Places, KeyError> {
-        let settler = &self.inner.settler;
-        if !settler.is_idle() {
-            if Handle::try_current().is_ok() {
-                settler.rouse();
-            } else {
-                settler.settle_inline().await;
-            }
-        }
-        let places = u32::try_from(2 * keys + 2).unwrap_or(u32::MAX);
-        settler.places(places).ok_or_else(KeyError::too_many_lost)
+    /// Takes room for a change of so many rows, should it be lost, once what was lost about `subjects`
+    /// before is made good.
+    async fn room(&self, rows: usize, subjects: &[Subject]) -> Result<Places, KeyError> {
+        self.settled(subjects).await?;
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        self.inner.settler.places(rows).ok_or_else(KeyError::too_many_lost)
+    }
+
+    /// Makes good what was lost about `subjects`, and about the caller, before; an error if it can't
+    /// be: a change that followed would be undone by it.
+    async fn settled(&self, subjects: &[Subject]) -> Result<(), KeyError> {
+        let caller = self.caller.iter().cloned().map(Subject::Owner);
+        let about: Vec<Subject> = subjects.iter().cloned().chain(caller).collect();
+        let is_settled = self.inner.settler.settle_before(&about).await;
+        if is_settled { Ok(()) } else { Err(KeyError::unsettled()) }
     }
 
     fn repository(&self) -> Result<&dyn DynRepository, KeyError> {

@@ -174,7 +174,7 @@ impl Fresh {
         let old = if can.activation || can.lineage {
             let end = end.unwrap_or(self.now);
             let earlier = old.expires_at().map_or(end, |own| own.min(end));
-            let is_active = end > self.now;
+            let is_active = end > self.now || !can.activation;
             let old = old.clone().with_active(is_active).with_updated_at(self.now);
             // A schema without lineage has no grace, and keeps the expiry that the key had.
             KeyWrite::Update(if can.lineage { old.with_expires_at(Some(earlier)) } else { old })
