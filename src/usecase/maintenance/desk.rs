@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use crate::{
     state::store::{
-        Capabilities, Family, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse,
-        KeyWrite, MemoryStore, OwnerEdit, StoreError,
+        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse,
+        MemoryStore, OwnerEdit, StoreError,
     },
     value::{
         digest::{DigestAlgorithm, TokenDigest},
@@ -31,6 +31,8 @@ pub(super) enum Mood {
     /// Makes the change, and answers with an error.
     Loses,
     Hangs,
+    /// Until it is released, and then makes the change.
+    Waits,
     /// Without a word, as it does not pass the panic hook.
     Panics,
 }
@@ -49,6 +51,7 @@ struct State {
     moods: Mutex<HashMap<KeyId, Mood>>,
     /// The keys of each change that was asked for.
     asked: watch::Sender<Vec<Vec<KeyId>>>,
+    released: watch::Sender<bool>,
     under_way: AtomicUsize,
     peak: AtomicUsize,
     written: AtomicUsize,
@@ -70,6 +73,11 @@ impl Desk {
     /// How changes of this key go, whatever those of others do.
     pub(super) fn is_towards(&self, id: KeyId, mood: Mood) {
         self.state.moods.lock().unwrap().insert(id, mood);
+    }
+
+    /// Lets those go on that wait.
+    pub(super) fn release(&self) {
+        self.state.released.send_replace(true);
     }
 
     /// The keys of each change that was asked for, in order.
@@ -97,11 +105,6 @@ impl Desk {
         self.rows.insert(key, owner, None, &mut |_, _| true).await.unwrap();
     }
 
-    pub(super) async fn write(&self, id: KeyId, write: KeyWrite) {
-        let mut plan = |_: &Family| Some(vec![write.clone()]);
-        self.rows.change(&[id], None, &mut plan).await.unwrap();
-    }
-
     pub(super) async fn row(&self, id: KeyId) -> Option<ApiKey> {
         self.rows.get(id).await.unwrap().map(|record| record.key().clone())
     }
@@ -125,6 +128,10 @@ impl Desk {
                 Err(StoreError::unavailable("down"))
             }
             Mood::Hangs => future::pending().await,
+            Mood::Waits => {
+                state.released.subscribe().wait_for(|is_released| *is_released).await.unwrap();
+                change.await
+            }
             Mood::Panics => std::panic::resume_unwind(Box::new("a test said so")),
         }
     }

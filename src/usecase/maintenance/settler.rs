@@ -38,7 +38,7 @@ pub(in crate::usecase) struct Settler {
     queue: Mutex<Queue>,
     /// Turns to ask the store.
     pub(super) turns: Semaphore,
-    /// Somebody waits for what is lost: cuts pauses short.
+    /// Cuts pauses short: somebody waits for what is lost, or the store answers again.
     pub(super) hurry: Notify,
     /// Something was made good.
     pub(super) news: Notify,
@@ -271,6 +271,8 @@ impl Settler {
         self.overtaken(&lost.subjects);
         self.cache.settled(&lost.subjects);
         self.news.notify_waiters();
+        // The store answers again; and who tends this very change has nothing left to wait for.
+        self.hurry.notify_waiters();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

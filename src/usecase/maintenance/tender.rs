@@ -55,8 +55,9 @@ pub(super) async fn tend(tending: Tending) {
         }
         if is_next {
             // Who asks in vain about a suspect cuts the pause short, but not below the first one.
+            let hurry = settler.hurry.notified();
             time::sleep(FIRST_PAUSE).await;
-            let _ = time::timeout(pause_after(failures) - FIRST_PAUSE, settler.hurry.notified()).await;
+            let _ = time::timeout(pause_after(failures) - FIRST_PAUSE, hurry).await;
         } else {
             let _ = time::timeout(MAX_PAUSE, news).await;
         }
