@@ -47,6 +47,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod edge;
+pub mod guide;
 mod state;
 mod usecase;
 mod value;
@@ -71,6 +72,7 @@ pub use usecase::{
     authenticated::AuthenticatedKey,
     authenticator::Authenticator,
     config::{AuthenticatorBuilder, ConfigError},
+    events::{Event, Events},
     manager::{
         Imported, ImportedKey, Issuing, KeyError, KeyManager, KeyPage, KeyReport, KeyUpdate,
         NewKey, OwnerUpdate, Page, ReportSettings, Rotation,

@@ -189,6 +189,11 @@ impl TokenAuthLayer {
         &self.settings.answers
     }
 
+    /// Who decides, for layers whose refusals are to be told by the same.
+    pub(super) fn auth(&self) -> &Authenticator {
+        &self.settings.auth
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(Arc::make_mut(&mut self.settings));
         self

@@ -14,9 +14,10 @@ use crate::{
     usecase::{
         authenticated::AuthenticatedKey,
         authenticator::{Authenticator, Freshness},
+        events::Event,
         rejection::{Rejection, RejectionKind},
     },
-    value::digest::TokenDigest,
+    value::{digest::TokenDigest, trace},
 };
 
 pub(super) type Bypass = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
@@ -77,12 +78,16 @@ impl Settings {
                 head.extensions.insert(Visitor::anonymous(Arc::clone(self)));
                 return Verdict::Pass;
             }
-            Err(rejection) => return Verdict::Refuse(rejection),
+            Err(rejection) => {
+                self.auth.tell_refusal(&rejection);
+                return Verdict::Refuse(rejection);
+            }
         };
+        self.auth.tell(Event::Requested);
         if self.authoritative {
             return Verdict::Ask(credential);
         }
-        match self.auth.cached(&credential.digest) {
+        match self.auth.cached(&credential.digest).map(|decision| self.auth.told(decision)) {
             Some(Ok(key)) => {
                 credential.admit(head, key);
                 Verdict::Pass
@@ -99,7 +104,8 @@ impl Settings {
     ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
         let freshness =
             if self.authoritative { Freshness::Authoritative } else { Freshness::Cached };
-        self.auth.resolve(credential.digest, freshness)
+        let (auth, digest) = (self.auth.clone(), credential.digest);
+        async move { auth.told(auth.resolve(digest, freshness).await) }
     }
 
     /// The response to a refused request.
@@ -162,8 +168,7 @@ impl Credential {
             head.headers.remove(stripped.header());
             head.extensions.get_or_insert_default::<Taken>().add(stripped);
         }
-        #[cfg(feature = "tracing")]
-        tracing::Span::current().record("key_id", tracing::field::display(key.id()));
+        trace::admitted(key.id());
         head.extensions.insert(key);
     }
 }

@@ -54,6 +54,7 @@ impl Visitor {
             Passage::Bypass => Rejection::new(RejectionKind::Missing)
                 .with_detail("an API key is needed here, but this request bypasses the check"),
         };
+        self.settings.auth.tell_refusal(&rejection);
         self.settings.refuse(rejection, request)
     }
 }

@@ -3,23 +3,23 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    access::Recorder,
     authenticated::AuthenticatedKey,
-    config::{AuthenticatorBuilder, Settings},
-    maintenance::Settler,
+    config::AuthenticatorBuilder,
+    events::Event,
+    inner::Inner,
+    maintenance::Upkeep,
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
 };
 use crate::{
     state::{
-        cache::{Cache, Demand, Known, ReadError},
-        store::{DynRepository, DynStore, KeyRepository, KeyStore},
+        cache::{Demand, Known, ReadError},
+        store::{KeyRepository, KeyStore},
     },
     value::{
-        clock::Reading,
         digest::{DigestAlgorithm, TokenDigest},
         format,
-        key::{Record, Status},
+        meter::{Count, Timer},
         subject::Subject,
     },
 };
@@ -37,53 +37,7 @@ pub(crate) enum Freshness {
 /// Decides whether a token may pass. Cheap to clone; clones share the cache and the store.
 #[derive(Clone)]
 pub struct Authenticator {
-    inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) cache: Arc<Cache>,
-    pub(super) store: Arc<dyn DynStore>,
-    pub(super) repository: Option<Arc<dyn DynRepository>>,
-    pub(super) settings: Settings,
-    pub(super) recorder: Recorder,
-    pub(super) settler: Arc<Settler>,
-}
-
-impl Inner {
-    /// Outdates all that was read about `subjects` before this call.
-    pub(super) fn invalidate(&self, subjects: &[Subject]) {
-        self.cache.revoke(subjects);
-    }
-
-    /// Trouble of the store is never an answer about the key.
-    fn refusal_of(&self, error: ReadError) -> Rejection {
-        Rejection::new(match error {
-            ReadError::Unavailable => RejectionKind::StoreUnavailable,
-            ReadError::TimedOut => RejectionKind::TimedOut,
-            ReadError::Overloaded => RejectionKind::Overloaded,
-            ReadError::Suspect => {
-                self.settler.rouse();
-                RejectionKind::Suspect
-            }
-        })
-    }
-
-    /// The judgement of a record, now: however old it is, never more lenient than its words.
-    fn judge(record: &Arc<Record>, now: &Reading) -> Result<AuthenticatedKey, Rejection> {
-        let kind = match record.status_at(now.wall) {
-            Status::Usable => return Ok(AuthenticatedKey::new(Arc::clone(record))),
-            Status::Expired => RejectionKind::Expired,
-            Status::KeyInactive => RejectionKind::KeyInactive,
-            Status::OwnerInactive => RejectionKind::OwnerInactive,
-        };
-        Err(Rejection::new(kind))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.settler.close();
-    }
+    pub(super) inner: Arc<Inner>,
 }
 
 impl Authenticator {
@@ -113,7 +67,7 @@ impl Authenticator {
     /// # Errors
     /// Why the token may not pass.
     pub async fn authenticate(&self, token: &str) -> Result<AuthenticatedKey, Rejection> {
-        self.decide(self.digest_of(token)?).await
+        self.told(self.decide(self.digest_of(token), Freshness::Cached).await)
     }
 
     /// Decides about a token by a read of the store that begins after this call, for what must not
@@ -125,7 +79,7 @@ impl Authenticator {
         &self,
         token: &str,
     ) -> Result<AuthenticatedKey, Rejection> {
-        self.resolve(self.digest_of(token)?, Freshness::Authoritative).await
+        self.told(self.decide(self.digest_of(token), Freshness::Authoritative).await)
     }
 
     /// Judges an admitted key again, as of now: for websockets, long streams, and work that waited
@@ -134,15 +88,24 @@ impl Authenticator {
     /// # Errors
     /// Why the key may not pass any more.
     pub async fn recheck(&self, key: &AuthenticatedKey) -> Result<AuthenticatedKey, Rejection> {
-        let now = self.decide(*key.key().digest()).await?;
-        // The token may have been given to another key since.
-        if now.id() == key.id() { Ok(now) } else { Err(Rejection::new(RejectionKind::Unknown)) }
+        self.told(match self.decide(Ok(*key.key().digest()), Freshness::Cached).await {
+            // The token may have been given to another key since.
+            Ok(now) if now.id() != key.id() => Err(Rejection::new(RejectionKind::Unknown)),
+            decision => decision,
+        })
     }
 
-    async fn decide(&self, digest: TokenDigest) -> Result<AuthenticatedKey, Rejection> {
-        match self.cached(&digest) {
+    async fn decide(
+        &self,
+        digest: Result<TokenDigest, Rejection>,
+        freshness: Freshness,
+    ) -> Result<AuthenticatedKey, Rejection> {
+        let digest = digest?;
+        self.tell(Event::Requested);
+        let may_be_cached = freshness == Freshness::Cached;
+        match may_be_cached.then(|| self.cached(&digest)).flatten() {
             Some(decision) => decision,
-            None => self.resolve(digest, Freshness::Cached).await,
+            None => self.resolve(digest, freshness).await,
         }
     }
 
@@ -156,11 +119,12 @@ impl Authenticator {
     /// the user's own code changed them. Call it after the commit; no authentication that begins
     /// after it returned uses what was read before.
     pub fn revoke(&self, subject: &Subject) {
-        self.inner.cache.revoke(std::slice::from_ref(subject));
+        self.inner.invalidate(std::slice::from_ref(subject));
     }
 
     /// Outdates all that was read before this call.
     pub fn flush(&self) {
+        self.inner.meter.count(Count::RevokedHere);
         self.inner.cache.flush();
     }
 
@@ -186,12 +150,20 @@ impl Authenticator {
         digest: &TokenDigest,
     ) -> Option<Result<AuthenticatedKey, Rejection>> {
         let now = self.inner.settings.clock.read();
-        match self.inner.cache.lookup(digest, &now)? {
+        let known = self.inner.cache.lookup(digest, &now);
+        self.inner.meter.count(match &known {
+            Some(Known::Present { .. }) => Count::Hit,
+            Some(Known::Absent) => Count::Negative,
+            Some(Known::Suspect) => Count::Hit,
+            None => Count::Miss,
+        });
+        match known? {
             Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
             Known::Suspect => Some(Err(self.inner.refusal_of(ReadError::Suspect))),
             Known::Present { record, chores } => {
                 let decision = Inner::judge(&record, &now);
                 if let Some(slot) = chores {
+                    Upkeep::rouse(&self.inner);
                     self.inner.cache.refresh(&slot, now.monotonic);
                     if decision.is_ok() {
                         self.inner.recorder.seen(&record, slot.due(), now.monotonic);
@@ -209,12 +181,15 @@ impl Authenticator {
         freshness: Freshness,
     ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
+        Upkeep::rouse(&inner);
         async move {
+            let _timer = Timer::of_a_miss(&inner.settings.clock);
             let demand = match freshness {
                 Freshness::Cached => Demand::Current,
                 Freshness::Authoritative => {
                     let now = inner.settings.clock.read();
                     if let Some(Known::Absent) = inner.cache.lookup(&digest, &now) {
+                        inner.meter.count(Count::Negative);
                         return Err(Rejection::new(RejectionKind::Unknown));
                     }
                     Demand::Own

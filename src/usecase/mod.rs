@@ -4,6 +4,8 @@ pub(crate) mod access;
 pub(crate) mod authenticated;
 pub(crate) mod authenticator;
 pub(crate) mod config;
+pub(crate) mod events;
+mod inner;
 mod maintenance;
 pub(crate) mod manager;
 pub(crate) mod rejection;

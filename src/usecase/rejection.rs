@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use crate::value::key::KeyId;
+
 /// Why a request was refused: opaque, with a [`kind`](Self::kind), and always in the extensions of
 /// the response that was made of it.
 ///
@@ -15,12 +17,13 @@ pub struct Rejection {
     lacks_token: bool,
     /// The scopes that are needed, as a challenge may name them: RFC 6749, section 3.3.
     scope: Option<Box<str>>,
+    key: Option<KeyId>,
 }
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
         let retry_after = kind.is_unavailable().then_some(Duration::from_secs(1));
-        Self { kind, detail: None, retry_after, lacks_token: false, scope: None }
+        Self { kind, detail: None, retry_after, lacks_token: false, scope: None, key: None }
     }
 
     /// Malformed, because a source is there and no token in it.
@@ -38,6 +41,17 @@ impl Rejection {
     pub(crate) fn with_scope(mut self, scope: Option<Box<str>>) -> Self {
         self.scope = scope;
         self
+    }
+
+    /// Says which key it is about: for events and logs, never for the client.
+    pub(crate) fn about(mut self, key: KeyId) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Which key it is about, if a key was found.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        self.key
     }
 
     /// What went wrong.

@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::support::scrape::Scrape;
+
 /// Where cargo put each example, built once for all tests of this module.
 static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
     let features = if cfg!(feature = "test-util") { "full,test-util" } else { "full" };
@@ -192,6 +194,78 @@ fn service_builder_admits_refuses_and_answers_a_preflight() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// Prometheus' side of it: the page of metrics as a scraper has it, over the wire.
+///
+/// Seen to fail with the publication left out of the background task (no series ever appears), and
+/// with `told` left out of `Settings::judge` (the hits are missing).
+#[test]
+#[cfg(unix)]
+fn metrics_are_served_to_a_scraper_and_hold_no_secret() {
+    let server = Server::start(command("metrics"), "Ctrl-C");
+    let page = Curl {
+        header: "Accept: text/plain".to_owned(),
+        path: "/metrics".to_owned(),
+        ..server.curls[0].clone()
+    };
+    assert_eq!(server.line_with("/metrics"), format!("curl http://{}/metrics", page.authority));
+    for _ in 0..3 {
+        admits_the_first_and_refuses_the_second(&server, "hello, metrics");
+    }
+    let nobody = Curl { header: "Accept: */*".to_owned(), ..server.curls[0].clone() };
+    assert_eq!(nobody.send().0, 401);
+
+    // Published about once a second: the first scrape that has it all ends the wait.
+    let (answer, scrape) = loop {
+        let (status, answer) = page.send();
+        assert_eq!(status, 200, "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+        let scrape = Scrape::parse(body);
+        let missing = r#"token_auth_refused_total{kind="missing"}"#;
+        let written = "token_auth_recorder_written_total";
+        if [missing, written].iter().all(|series| scrape.values.get(*series) == Some(&1.0)) {
+            break (answer, scrape);
+        }
+        std::thread::yield_now();
+    };
+    let counted = [
+        ("admitted_total", 3.0),
+        (r#"refused_total{kind="unknown"}"#, 3.0),
+        (r#"refused_total{kind="expired"}"#, 0.0),
+        (r#"cache_lookups_total{result="hit"}"#, 2.0),
+        (r#"cache_lookups_total{result="negative"}"#, 2.0),
+        (r#"cache_lookups_total{result="miss"}"#, 2.0),
+        (r#"store_reads_total{outcome="found"}"#, 1.0),
+        (r#"store_reads_total{outcome="absent"}"#, 1.0),
+        (r#"revocations_total{source="local"}"#, 1.0),
+        (r#"cache_entries{state="present"}"#, 1.0),
+        (r#"cache_entries{state="absent"}"#, 1.0),
+        ("store_reads_in_flight", 0.0),
+        ("store_read_duration_seconds_count", 2.0),
+        (r#"miss_decision_duration_seconds_bucket{le="+Inf"}"#, 2.0),
+    ];
+    for (series, value) in counted {
+        assert_eq!(scrape.of(series), value, "{series}: {answer}");
+    }
+    for (name, kind) in [
+        ("token_auth_admitted_total", "counter"),
+        ("token_auth_cache_entries", "gauge"),
+        ("token_auth_store_read_duration_seconds", "histogram"),
+    ] {
+        assert_eq!(scrape.types[name], kind, "{answer}");
+    }
+    assert_eq!(scrape.types.keys().collect::<Vec<_>>(), scrape.help.keys().collect::<Vec<_>>());
+    let token = server.curls[0].header.strip_prefix("Authorization: Token ").unwrap();
+    for start in 0..=token.len() - 10 {
+        let part = &token[start..start + 10];
+        assert!(!answer.contains(part), "a part of the token: {part}");
+    }
+    assert!(!answer.contains("no-such-key"), "what a client sent: {answer}");
+    assert!(!answer.contains("ada"), "an owner: {answer}");
+    let ended = server.interrupt();
+    assert!(ended.contains("0 unwritten"), "{ended}");
+}
+
 /// The quickstart over a database in `folder`.
 fn quickstart(folder: &Path) -> Server {
     let mut command = command("quickstart");
@@ -298,15 +372,49 @@ fn keys_leads_a_key_through_its_life() {
         assert!(keys(folder.path(), &[command, id]).status.success());
         assert!(listed(folder.path()).contains(active), "{command}");
     }
-    assert!(keys(folder.path(), &["delete", id]).status.success());
-    assert_eq!(listed(folder.path()).lines().count(), 1, "only the head is left");
-    let wrong: [&[&str]; 5] =
-        [&[], &["revoke"], &["create"], &["deactivate", "x"], &["deactivate", id]];
-    for arguments in wrong {
+    let said = |arguments: &[&str]| {
+        let output = keys(folder.path(), arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rotated = said(&["rotate", id, "24"]);
+    assert!(rotated.starts_with("rotated first: ") && rotated.contains(&format!("replaces {id}")));
+    let counted = |arguments: &[&str]| said(arguments).lines().count() - 1;
+    for (filter, rows) in [
+        ("owner=keys", 2),
+        ("owner=nobody", 0),
+        ("active=true", 2),
+        ("active=false", 0),
+        ("expiring=2", 1),
+        ("unused=0", 2),
+        ("unused=1", 0),
+        ("text=FIRST", 2),
+        ("tag=none", 0),
+    ] {
+        assert_eq!(counted(&["list", filter]), rows, "{filter}");
+    }
+    assert_eq!(counted(&["list", "active=true", "expiring=2"]), 1);
+    let report = said(&["report"]);
+    for line in ["2 active keys never used", "0 active keys not used since ", "0 active keys made "]
+    {
+        assert!(report.contains(line), "{report}");
+    }
+    said(&["delete", id]);
+    assert_eq!(listed(folder.path()).lines().count(), 2, "the head and the key's successor");
+    let wrong: [(&[&str], &str); 8] = [
+        (&[], "usage: "),
+        (&["revoke"], "usage: "),
+        (&["create"], "usage: "),
+        (&["list", "colour=red"], "is no filter"),
+        (&["list", "unused=x"], "give a number of days"),
+        (&["rotate", id, "-1"], "give whole hours"),
+        (&["deactivate", "x"], "is no key id"),
+        (&["deactivate", id], "no such key"),
+    ];
+    for (arguments, reason) in wrong {
         let output = keys(folder.path(), arguments);
         assert!(!output.status.success(), "{arguments:?}");
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error.lines().count(), 1, "{error}");
-        assert!(error.starts_with("keys: "), "{error}");
+        assert!(error.starts_with("keys: ") && error.contains(reason), "{error}");
     }
 }

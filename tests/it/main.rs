@@ -8,6 +8,7 @@ mod bodies;
 mod cache;
 mod config;
 mod credential;
+mod events;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
 mod fence;
@@ -17,6 +18,8 @@ mod house;
 #[cfg(feature = "test-util")]
 mod manager;
 mod map_guards;
+#[cfg(all(feature = "metrics", feature = "test-util"))]
+mod metrics;
 mod modes;
 #[cfg(feature = "test-util")]
 mod outage;
@@ -27,7 +30,7 @@ mod recorder;
 mod rejections;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod scopes;
-#[cfg(all(feature = "tracing", feature = "serde"))]
+#[cfg(all(feature = "tracing", feature = "serde", feature = "metrics"))]
 mod secrets;
 #[cfg(feature = "test-util")]
 mod source;

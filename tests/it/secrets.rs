@@ -12,11 +12,12 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 #[cfg(feature = "sqlite")]
 use tower_token_auth::store::KeyRepository as _;
 use tower_token_auth::{
-    Authenticator, DigestAlgorithm, KeyFilter, KeyUpdate, NewKey, Owner, Page, Rejection,
+    Authenticator, DigestAlgorithm, Event, KeyFilter, KeyUpdate, NewKey, Owner, Page, Rejection,
     SharedStore, Subject, Token, TokenAuthLayer, TokenDigest, TokenFormat, store::KeyStore as _,
 };
 use tracing::level_filters::LevelFilter;
@@ -49,6 +50,14 @@ impl Transcript {
             writeln!(self.0.lock().unwrap(), "{this} {this:?} {this:#?}").unwrap();
             error = this.source();
         }
+    }
+
+    /// The first part of `token`'s digest, by whatever algorithm, that is in it.
+    fn leak_of_digest(&self, token: &str) -> Option<String> {
+        let digest = |algorithm| TokenDigest::of(algorithm, token).to_hex();
+        let digests = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512].map(digest);
+        let lower = Self(Arc::new(Mutex::new(self.0.lock().unwrap().to_lowercase())));
+        digests.iter().find_map(|digest| lower.leak_of(digest)).map(str::to_owned)
     }
 
     /// The first part of `token` that is in it.
@@ -93,16 +102,30 @@ async fn no_part_of_a_token_is_logged_shown_or_said() {
     assert!(canaries.len() > 10);
     for canary in &canaries {
         assert_eq!(transcript.leak_of(canary), None, "of {canary}");
+        assert_eq!(transcript.leak_of_digest(canary), None, "of the digest of {canary}");
     }
     let text = transcript.0.lock().unwrap();
     assert!(text.contains("a witness was here"), "events are captured");
     assert!(text.contains("StoreUnavailable") && text.contains("key-of-ada"), "values are shown");
+    // What the crate itself logs, tells and counts.
+    for heard in [
+        r#"request refused kind="expired""#,
+        "key created key_id=",
+        "the key store could not be read",
+        "Failed { reason: WrongScheme, key: None }",
+        "Deactivated { key: KeyId(",
+        r#"token_auth_refused_total{kind="unknown"} "#,
+        r#"token_auth_store_reads_total{outcome="failed"} "#,
+    ] {
+        assert!(text.contains(heard), "{heard}");
+    }
 }
 
-/// The control: the same, with a canary in an event, in a `Debug` form, or in an error.
+/// The control: the same, with a canary in an event, in a `Debug` form, in an error, or in a metric's
+/// label, and with the digest of one.
 #[tokio::test(start_paused = true)]
 async fn a_planted_token_is_caught() {
-    for plant in 0..3 {
+    for plant in 0..5 {
         let transcript = Transcript::default();
         let canaries = act(&transcript).await;
         let canary = &canaries[plant];
@@ -110,6 +133,19 @@ async fn a_planted_token_is_caught() {
         match plant {
             0 => tracing::trace!(token = canary.as_str(), "a mistake"),
             1 => transcript.shown(&format!("Token({canary})")),
+            3 => {
+                let exporter = PrometheusBuilder::new().build_recorder();
+                metrics::with_local_recorder(&exporter, || {
+                    metrics::counter!("mistakes_total", "token" => canary.clone()).increment(1);
+                });
+                transcript.shown(&exporter.handle().render());
+            }
+            4 => {
+                let hex = TokenDigest::of(DigestAlgorithm::Sha256, canary).to_hex();
+                transcript.shown(&hex.to_uppercase());
+                assert!(transcript.leak_of_digest(canary).is_some());
+                continue;
+            }
             _ => transcript.failed(&io::Error::other(format!("no such key: {canary:.15}"))),
         }
         drop(quiet);
@@ -132,6 +168,8 @@ fn subscriber(transcript: &Transcript) -> impl tracing::Subscriber + Send + Sync
 async fn act(transcript: &Transcript) -> Vec<String> {
     let _captured = subscribe(transcript);
     tracing::trace!("a witness was here");
+    let exporter = PrometheusBuilder::new().build_recorder();
+    let _counted = metrics::set_default_local_recorder(&exporter);
     let mut canaries = Vec::new();
     let mut canary = |text: &str| -> String {
         canaries.push(text.to_owned());
@@ -139,7 +177,9 @@ async fn act(transcript: &Transcript) -> Vec<String> {
     };
 
     let store = Scripted::new();
+    let heard = transcript.clone();
     let builder = Authenticator::builder(SharedStore::new(store.clone()))
+        .events(move |event: Event<'_>| heard.shown(&event))
         .token_format(TokenFormat::checksummed("tta").unwrap());
     transcript.shown(&builder);
     let (auth, guard) = builder.build().unwrap();
@@ -244,6 +284,8 @@ async fn act(transcript: &Transcript) -> Vec<String> {
     transcript.shown(&(&parsed, parsed.token_key()));
     through_the_layer(transcript, &auth, &parsed, &mut canaries).await;
     transcript.shown(&guard.shutdown(Duration::from_secs(1)).await);
+    drop((auth, keys));
+    transcript.0.lock().unwrap().push_str(&exporter.handle().render());
     canaries
 }
 

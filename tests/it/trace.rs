@@ -65,3 +65,65 @@ async fn a_span_that_declares_key_id_learns_the_key() {
     }
     assert!(!text.contains(TOKEN), "{text}");
 }
+
+/// What is logged: refusals, changes, and a store in trouble once a second, whatever it is asked.
+///
+/// Seen to fail with each of the three shims emptied, and without the limit in `StoreTrouble` (30
+/// lines).
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn refusals_changes_and_trouble_are_logged() {
+    use crate::support::{Fault, Scripted, issue_with, long_ago};
+    use tower_token_auth::{Authenticator, NewKey, Owner, testing::ManualClock};
+
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let (store, clock) = (Scripted::new(), ManualClock::at(long_ago()));
+    let ada = Owner::staff("ada");
+    let old = issue_with(&store, "old", ada, |key| {
+        key.with_expires_at(Some(long_ago() - chrono::Duration::days(1)))
+    });
+    let old = old.await.id();
+    let (auth, _guard) =
+        Authenticator::builder(store.clone()).clock(clock.clone()).build().unwrap();
+    let lines = || {
+        let text = std::mem::take(&mut *written.0.lock().unwrap());
+        let text = String::from_utf8(text).unwrap();
+        let ours = text.lines().filter(|line| line.contains("tower_token_auth: "));
+        ours.map(|line| line.split_once('Z').unwrap().1.trim().to_owned()).collect::<Vec<_>>()
+    };
+    auth.authenticate("old").await.unwrap_err();
+    auth.authenticate("a guess").await.unwrap_err();
+    let refused = "DEBUG tower_token_auth: request refused kind=";
+    assert_eq!(
+        lines(),
+        [format!("{refused}\"expired\" key_id={old}"), format!("{refused}\"unknown\"")]
+    );
+    let (key, _) = auth.keys().create(Owner::staff("ada"), NewKey::default()).await.unwrap();
+    let id = key.id();
+    auth.keys().deactivate(id).await.unwrap();
+    auth.keys().delete(id).await.unwrap();
+    let changes = ["created", "deactivated", "deleted"];
+    let changes = changes.map(|what| format!("INFO tower_token_auth: key {what} key_id={id}"));
+    assert_eq!(lines(), changes);
+
+    // Failures that are no reason for the breaker to open, so that each request asks the store.
+    store.break_reads(Some(Fault::Other));
+    auth.flush();
+    for second in 1..=3 {
+        for _ in 0..10 {
+            auth.authenticate("a guess").await.unwrap_err();
+        }
+        let lines = lines();
+        let warnings = lines.iter().filter(|line| line.starts_with("WARN ")).collect::<Vec<_>>();
+        assert_eq!(warnings.len(), 1, "in second {second}: {lines:#?}");
+        assert!(warnings[0].contains("the key store could not be read error="), "{warnings:?}");
+        clock.advance(std::time::Duration::from_secs(1));
+    }
+}

@@ -108,12 +108,15 @@ impl RequireScopeLayer {
     }
 
     /// Answers refusals as `layer` does, as that is set up now: with its responder, gRPC mode and
-    /// schemes. It replaces whatever was set before.
+    /// schemes. It replaces whatever was set before. Its authenticator's listener to
+    /// [events](crate::Events), log and metrics are told of those refusals too.
     ///
     /// A layer can't learn this from the requests that an outer one admits, as these carry the key
     /// and nothing else.
     pub fn answering_as(mut self, layer: &TokenAuthLayer) -> Self {
-        Arc::make_mut(&mut self.requirement).answers = layer.answers().clone();
+        let requirement = Arc::make_mut(&mut self.requirement);
+        requirement.answers = layer.answers().clone();
+        requirement.auth = Some(layer.auth().clone());
         self
     }
 

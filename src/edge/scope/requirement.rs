@@ -7,6 +7,7 @@ use crate::{
     edge::{answers::Answers, visitor::Visitor},
     usecase::{
         authenticated::AuthenticatedKey,
+        authenticator::Authenticator,
         config::ConfigError,
         rejection::{Rejection, RejectionKind},
     },
@@ -19,6 +20,8 @@ pub(super) struct Requirement {
     scopes: Box<[Box<str>]>,
     enough: Enough,
     pub(super) answers: Answers,
+    /// Who is told of refusals, if anybody.
+    pub(super) auth: Option<Authenticator>,
 }
 
 /// How many of the scopes a key must have.
@@ -53,7 +56,7 @@ impl Requirement {
         if distinct.is_empty() {
             return Err(ConfigError::new("no scope: name at least one, such as \"read\""));
         }
-        Ok(Self { scopes: distinct.into(), enough, answers: Answers::default() })
+        Ok(Self { scopes: distinct.into(), enough, answers: Answers::default(), auth: None })
     }
 
     /// Judges a request by what an outer layer left in its extensions. It neither changes nor
@@ -77,6 +80,7 @@ impl Requirement {
             Refusal::OutOfScope(rejection) => {
                 // The layer has done so, but code of the user's may have admitted the key instead.
                 self.answers.sources.mark_sensitive(&mut head.headers);
+                self.auth.iter().for_each(|auth| auth.tell_refusal(&rejection));
                 self.answers.refuse(rejection, &head)
             }
             Refusal::NoKey(visitor) => visitor.refuse(&head),
@@ -97,6 +101,7 @@ impl Requirement {
         Rejection::new(RejectionKind::OutOfScope)
             .with_detail(detail)
             .with_scope(self.as_parameter())
+            .about(key.id())
     }
 
     /// The `scope` parameter of a challenge, where it can say what is needed: it has no way to say

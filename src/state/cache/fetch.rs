@@ -11,6 +11,7 @@ use super::{
 use crate::value::{
     clock::{Monotonic, Reading},
     digest::TokenDigest,
+    meter::Count,
 };
 
 /// How often a result that was outdated under way is read again before the caller is told to come
@@ -43,7 +44,10 @@ impl Cache {
         let mut stale = None;
         while retries <= MAX_RETRIES {
             let flight = match self.board(digest, demand, stale.as_ref()) {
-                Boarding::Follow(flight) => flight,
+                Boarding::Follow(flight) => {
+                    self.meter.count(Count::Joined);
+                    flight
+                }
                 Boarding::Lead(flight) => {
                     self.fly(Lead::new(self, Arc::clone(&flight)), demand).await;
                     flight

@@ -41,7 +41,9 @@ use crate::{
         clock::{Clock, Reading},
         digest::TokenDigest,
         key::Record,
+        meter::{Levels, Meter},
         subject::Subject,
+        trace::StoreTrouble,
     },
 };
 
@@ -77,6 +79,8 @@ pub(crate) struct Cache {
     store_timeout: Duration,
     /// Calendar minus monotonic clock, in milliseconds, as the last jump left it.
     clock_offset: AtomicI64,
+    meter: Meter,
+    trouble: StoreTrouble,
 }
 
 /// What the cache knows of a digest.
@@ -90,17 +94,14 @@ pub(crate) enum Known {
 }
 
 impl Cache {
-    pub(crate) fn new(store: Arc<dyn DynStore>, clock: Clock, settings: &CacheSettings) -> Self {
-        let slots = settings.capacity.saturating_add(settings.absent_capacity);
-        Self::with_fence(store, clock, settings, Fence::for_capacity(slots))
-    }
-
-    fn with_fence(
+    pub(crate) fn new(
         store: Arc<dyn DynStore>,
         clock: Clock,
         settings: &CacheSettings,
-        fence: Fence,
+        meter: Meter,
     ) -> Self {
+        let slots = settings.capacity.saturating_add(settings.absent_capacity);
+        let fence = Fence::for_capacity(slots);
         let &CacheSettings { fresh_ttl, absent_ttl, store_timeout, .. } = settings;
         let offset = offset_millis(&clock.read());
         Self {
@@ -124,7 +125,17 @@ impl Cache {
             refresh_after: fresh_ttl.mul_f64(0.8),
             store_timeout,
             clock_offset: AtomicI64::new(offset),
+            meter,
+            trouble: StoreTrouble::default(),
         }
+    }
+
+    /// Reads off how much the cache holds and has under way.
+    pub(crate) fn read_off(&self, levels: &mut Levels) {
+        levels.present = self.present.len();
+        levels.absent = self.absent.len();
+        levels.in_flight = self.lanes.taken();
+        levels.suspects = self.suspects.count();
     }
 
     /// What is known of a digest and may be relied on at `now`, which was read after the

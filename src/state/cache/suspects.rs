@@ -54,6 +54,11 @@ impl Suspects {
         acquire(&self.count) > 0 && self.look(digest, record)
     }
 
+    /// How many subjects are marked.
+    pub(super) fn count(&self) -> usize {
+        usize::try_from(acquire(&self.count)).unwrap_or(usize::MAX)
+    }
+
     #[cold]
     fn look(&self, digest: &TokenDigest, record: Option<&Record>) -> bool {
         let marks = lock(&self.marks);
@@ -83,6 +88,6 @@ mod tests {
         assert!(suspects.hold(&digest, None), "the second change is not settled");
         suspects.clear(&subjects[..1]);
         assert!(!suspects.hold(&digest, None));
-        assert_eq!(suspects.count.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(suspects.count(), 0);
     }
 }

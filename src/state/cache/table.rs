@@ -97,8 +97,8 @@ impl Table {
         standing
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// How many slots there are, whatever their state.
+    pub(crate) fn len(&self) -> usize {
         self.entries.load(Ordering::Relaxed)
     }
 }

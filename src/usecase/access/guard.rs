@@ -1,13 +1,6 @@
 //! Drains the recorder at the end of a service, and settles what is unknown.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::time;
 

@@ -17,6 +17,7 @@ use crate::{
     value::{
         clock::{Clock, Monotonic},
         key::Record,
+        meter::Levels,
     },
 };
 
@@ -52,6 +53,16 @@ impl Recorder {
     /// What drains this recorder at the end; it keeps no worker alive.
     pub(crate) fn guard(&self) -> Guard {
         Guard::new(self.0.as_ref().map(|handle| Arc::clone(&handle.writer)))
+    }
+
+    /// Reads off what became of the uses so far.
+    pub(crate) fn read_off(&self, levels: &mut Levels) {
+        let Some(handle) = &self.0 else { return };
+        let Writer { counters, .. } = &*handle.writer;
+        levels.uses_written = counters.written();
+        levels.uses_turned_away = counters.turned_away();
+        levels.uses_lost = counters.lost();
+        levels.queued = handle.writer.held();
     }
 
     /// From when on a use of this key is to be written, in nanoseconds of the monotonic clock: 0 when

@@ -20,7 +20,10 @@ use super::{
     queue::{Place, Queue},
     worker,
 };
-use crate::{state::store::DynStore, value::clock::Clock};
+use crate::{
+    state::store::DynStore,
+    value::{clock::Clock, trace::warn},
+};
 
 /// The most rows that one statement writes: every SQL store takes that many parameters.
 const STATEMENT_USES: usize = 500;
@@ -216,11 +219,3 @@ fn not_written(error: &dyn Error) -> NotWritten {
     warn("the last uses of keys could not be written; they are kept and tried again", error);
     NotWritten
 }
-
-#[cfg(feature = "tracing")]
-fn warn(message: &'static str, error: &dyn Error) {
-    tracing::warn!(target: "tower_token_auth", %error, "{message}");
-}
-
-#[cfg(not(feature = "tracing"))]
-fn warn(_message: &'static str, _error: &dyn Error) {}

@@ -7,8 +7,10 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use self::check::ConfigError;
 use super::{
     access::{Guard, LastUsed, Recorder},
-    authenticator::{Authenticator, Inner},
-    maintenance::Settler,
+    authenticator::Authenticator,
+    events::Events,
+    inner::Inner,
+    maintenance::{Settler, Upkeep},
     manager::Issuing,
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
         cache::{Cache, CacheSettings},
         store::{DynRepository, DynStore, KeyRepository, KeyStore},
     },
-    value::{clock::Clock, format::TokenFormat, owner::AccountId},
+    value::{clock::Clock, format::TokenFormat, meter::Meter, owner::AccountId},
 };
 
 /// What the cache does unless it is told otherwise.
@@ -55,6 +57,7 @@ pub(super) struct Settings {
     pub(super) platform: Option<AccountId>,
     /// How closely last uses are kept; `None` keeps none.
     pub(super) use_window: Option<Duration>,
+    pub(super) events: Option<Arc<dyn Events>>,
 }
 
 /// Sets up an [`Authenticator`].
@@ -69,6 +72,7 @@ pub struct AuthenticatorBuilder {
     pub(super) max_grace: Duration,
     pub(super) platform: Option<AccountId>,
     pub(super) last_used: LastUsed,
+    pub(super) events: Option<Arc<dyn Events>>,
     cache: CacheSettings,
 }
 
@@ -93,6 +97,7 @@ impl AuthenticatorBuilder {
             max_grace: MAX_GRACE,
             platform: None,
             last_used: LastUsed::default(),
+            events: None,
             cache: DEFAULTS,
         }
     }
@@ -177,9 +182,11 @@ impl AuthenticatorBuilder {
             max_grace: self.max_grace,
             platform: self.platform,
             use_window: window,
+            events: self.events,
         };
-        let cache = Cache::new(Arc::clone(&self.store), settings.clock.clone(), &self.cache);
-        let cache = Arc::new(cache);
+        let (store, clock, meter) =
+            (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
+        let cache = Arc::new(Cache::new(store, clock, &self.cache, meter.clone()));
         let settler = Arc::new(Settler::new(Arc::clone(&cache), self.repository.clone()));
         let guard = recorder.guard().settling(Arc::clone(&settler));
         let inner = Inner {
@@ -189,6 +196,8 @@ impl AuthenticatorBuilder {
             settings,
             recorder,
             settler,
+            meter,
+            upkeep: Upkeep::default(),
         };
         Ok((Authenticator::from_inner(inner), guard))
     }

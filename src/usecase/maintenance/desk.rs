@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use crate::{
     state::store::{
-        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse,
-        MemoryStore, OwnerEdit, StoreError,
+        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse, MemoryStore,
+        OwnerEdit, StoreError,
     },
     value::{
         digest::{DigestAlgorithm, TokenDigest},

@@ -1,6 +1,7 @@
-//! Work that belongs to no request: settling changes whose outcome is unknown.
+//! What goes on in the background for as long as an authenticator lives: settling changes whose outcome
+//! is unknown, and publishing what was counted.
 //!
-//! # Rules
+//! # Rules of settling
 //! 1. From its loss until it was made good, nothing is admitted or refused about a change's subjects.
 //! 2. What was lost about one subject is made good in the order in which it was lost, one at a time. A
 //!    later change of it begins after that, or not at all: nobody's repair undoes what they did next.
@@ -11,10 +12,14 @@
 #[cfg(test)]
 mod desk;
 mod goal;
+mod queue;
 mod repair;
 mod settler;
 mod tender;
+mod upkeep;
 
 pub(super) use goal::{Change, Goal};
+pub(super) use queue::Places;
 pub(super) use repair::Repair;
-pub(super) use settler::{Places, Settler};
+pub(super) use settler::Settler;
+pub(super) use upkeep::Upkeep;

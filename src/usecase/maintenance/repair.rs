@@ -58,9 +58,8 @@ impl Repair {
         match self {
             Self::Keys(goals) => repair_keys(repository, goals).await,
             Self::Owner { id, before, after, is_overtaken } => {
-                let again = |now: Option<&Owner>| {
-                    owner_again(now, before.as_ref(), after, *is_overtaken)
-                };
+                let again =
+                    |now: Option<&Owner>| owner_again(now, before.as_ref(), after, *is_overtaken);
                 repair_owner(repository, id, again).await
             }
         }

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time};
 
-use super::settler::{Lost, Settler};
+use super::{queue::Lost, settler::Settler};
 
 /// How many changes are tried at once: enough that a few which hang do not keep the others waiting,
 /// few enough for a store that has just come back.
@@ -37,10 +37,10 @@ pub(super) async fn tend(tending: Tending) {
     loop {
         // Before the look, so that nothing is missed after it.
         let news = settler.news.notified();
-        if !settler.is_waiting(lost) {
+        if !settler.queue.holds(lost) {
             return;
         }
-        let is_next = settler.is_next(lost);
+        let is_next = settler.queue.is_next(lost);
         if is_next {
             let _turn = settler.turns.acquire().await;
             if attempt(settler, lost).await {
@@ -84,6 +84,6 @@ fn pause_after(failures: u32) -> Duration {
 
 impl Drop for Tending {
     fn drop(&mut self) {
-        self.settler.left_alone(&self.lost);
+        self.settler.queue.leave_alone(&self.lost);
     }
 }

@@ -153,7 +153,7 @@ impl KeyManager {
     /// Makes good what was lost before: a key that it would make active is not in any list yet. One
     /// owner's must all be; for the others as many as can be will do.
     async fn settled_under(&self, filter: &KeyFilter) -> Result<(), KeyError> {
-        let about = self.inner.settler.lost_of(filter.owner.as_ref());
+        let about = self.inner.settler.unsettled_of(filter.owner.as_ref());
         let settled = self.settled(&about).await;
         if filter.owner.is_some() { settled } else { Ok(()) }
     }

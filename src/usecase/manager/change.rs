@@ -2,13 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    KeyError, KeyManager,
-    judgement::{Judgement, Need},
-    ledger::Ledger,
-    settle::settle,
-    update::KeyUpdate,
-};
+use super::{KeyError, KeyManager, judgement::Need, update::KeyUpdate};
 use crate::{
     state::store::{Family, KeyUse, KeyWrite},
     value::{
@@ -20,8 +14,6 @@ use crate::{
 
 /// The source's window: `accessed()` leaves a stored time alone until it is older than this.
 const ACCESS_WINDOW: chrono::Duration = chrono::Duration::minutes(5);
-/// How often a change begins anew as it came upon a key of which an earlier one is not settled.
-const MAX_ROUNDS: usize = 3;
 
 impl KeyManager {
     /// Makes a key usable; one that is active already stays so. An expired key stays expired.
@@ -150,66 +142,6 @@ impl KeyManager {
             })
         })
         .await
-    }
-
-    /// Changes one key as `decide` says, and answers with its row as it then stands.
-    pub(super) async fn change_one(
-        &self,
-        id: KeyId,
-        decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
-    ) -> Result<Record, KeyError> {
-        let changed = self.change_keys(&[id], decide).await?;
-        changed.into_iter().next().ok_or_else(KeyError::no_such_key)
-    }
-
-    /// Changes keys as `decide` says, all or none; answers with the rows that were written.
-    pub(super) async fn change_keys(
-        &self,
-        ids: &[KeyId],
-        mut decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
-    ) -> Result<Vec<Record>, KeyError> {
-        let repository = self.repository()?;
-        let mut about: Vec<Subject> = ids.iter().copied().map(Subject::Key).collect();
-        for _ in 0..MAX_ROUNDS {
-            // Each key with a relative, and one that is added.
-            let places = self.room(2 * ids.len() + 1, &about).await?;
-            let (ledger, mut judgement) = (Ledger::default(), self.judgement());
-            let mut unsettled = None;
-            let mut plan = |family: &Family| {
-                judgement.begin();
-                ledger.begin(family.key.id());
-                let writes = decide(family, &mut judgement)?;
-                // Relatives are known only now.
-                unsettled = self.unsettled_among(&writes);
-                if unsettled.is_some() {
-                    return None;
-                }
-                ledger.writes(family, &writes);
-                Some(writes)
-            };
-            let change = repository.change(ids, self.caller.as_ref(), &mut plan);
-            let outcome = settle(&*self.inner, &ledger, places, change).await;
-            match (outcome, unsettled) {
-                (Err(error), Some(subject)) if error.is_not_applied() => about.push(subject),
-                (outcome, _) => {
-                    return outcome
-                        .map_err(|error| judgement.explain(error, KeyError::changing_key));
-                }
-            }
-        }
-        Err(KeyError::unsettled())
-    }
-
-    /// A key among those to be written of which an earlier change waits to be made good.
-    fn unsettled_among(&self, writes: &[KeyWrite]) -> Option<Subject> {
-        let subject = |write: &KeyWrite| match write {
-            KeyWrite::Insert(key) | KeyWrite::Update(key) => Subject::Key(key.id()),
-            KeyWrite::Delete(id) => Subject::Key(*id),
-        };
-        let is_unsettled = |subject: &Subject| {
-            self.inner.settler.is_unsettled(std::slice::from_ref(subject))
-        };
-        writes.iter().map(subject).find(is_unsettled)
     }
 
     /// The key, if the caller may change it.

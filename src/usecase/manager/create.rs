@@ -2,7 +2,7 @@
 
 use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle};
 use crate::{
-    usecase::maintenance::Goal,
+    usecase::{events::Event, maintenance::Goal},
     value::{
         format::{self, TokenFormat},
         key::{ApiKey, KeyId, Record},
@@ -53,8 +53,11 @@ impl KeyManager {
         };
         let insert = repository.insert(key, owner, self.caller.as_ref(), &mut judge);
         match settle(&*self.inner, &ledger, places, insert).await {
-            Ok(record) => Ok((record, token)),
-            Err(error) => Err(judgement.explain(error, KeyError::issuing)),
+            Ok(record) => {
+                self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
+                Ok((record, token))
+            }
+            Err(error) => Err(judgement.explain(error, KeyError::changing_key).issuing()),
         }
     }
 

@@ -210,16 +210,15 @@ impl KeyError {
         }
     }
 
-    /// A change that issues a token, which nobody is told if it failed.
-    pub(super) fn issuing(error: StoreError) -> Self {
-        let error = Self::changing_key(error);
-        if error.kind != Kind::OutcomeUnknown {
-            return error;
+    /// This error of a change that issues a token, which nobody is told then.
+    pub(super) fn issuing(self) -> Self {
+        if self.kind != Kind::OutcomeUnknown {
+            return self;
         }
         let message = "the key store failed before it said whether the key was made: as nobody was \
                        told its token, it is made inactive by itself as soon as the store answers, \
                        and a key that it was to replace is put back; try again then";
-        Self { message: message.into(), ..error }
+        Self { message: message.into(), ..self }
     }
 }
 

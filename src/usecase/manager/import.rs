@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle, to_micros};
 use crate::{
-    usecase::maintenance::Goal,
+    usecase::{events::Event, maintenance::Goal},
     value::{
         digest::TokenDigest,
         key::{ApiKey, KeyId, Record},
@@ -114,7 +114,10 @@ impl KeyManager {
         };
         let insert = repository.insert(key, owner, self.caller.as_ref(), &mut judge);
         match settle(&*self.inner, &ledger, places, insert).await {
-            Ok(record) => Ok(Imported { record, is_new: true }),
+            Ok(record) => {
+                self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
+                Ok(Imported { record, is_new: true })
+            }
             Err(error) if error.is_duplicate() => self.imported_before(&wanted).await,
             Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
         }

@@ -58,7 +58,8 @@ impl Ledger {
             relatives.into_iter().flatten().find(|key| key.id() == id).cloned()
         };
         // Where the family's own key is deleted for its successor, one goal is about both.
-        let is_exchange = writes.iter().any(|write| matches!(write, KeyWrite::Delete(id) if *id == own));
+        let is_exchange =
+            writes.iter().any(|write| matches!(write, KeyWrite::Delete(id) if *id == own));
         let owner = || family.key.owner().clone();
         let goal = |write: &KeyWrite| match write {
             KeyWrite::Insert(key) if is_exchange => {

@@ -1,8 +1,9 @@
 //! Issues, changes and lists keys.
 //!
 //! # Rules
-//! 1. Every change commits, then outdates what this process had read about it, then returns; also
-//!    when its outcome is unknown, or when its future was dropped on the way.
+//! 1. Every change commits, then outdates what this process had read about it, then returns. One
+//!    whose outcome is unknown, as its future was dropped on the way for one, is made good in the
+//!    background, and until then nothing is admitted or refused about what it touches.
 //! 2. Policies judge the owner's stored row, inside the store's own transaction, never the values
 //!    that were passed in.
 //! 3. Times are kept to the microsecond, so that every store gives back what was returned.
@@ -23,6 +24,8 @@ mod report;
 mod rotate;
 mod settings;
 mod settle;
+mod tell;
+mod transact;
 mod update;
 
 use std::{fmt, sync::Arc};
@@ -30,7 +33,7 @@ use std::{fmt, sync::Arc};
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use self::judgement::Judgement;
-use super::{authenticator::Inner, maintenance::Places};
+use super::{inner::Inner, maintenance::Places};
 use crate::{
     state::store::DynRepository,
     value::{owner::OwnerId, subject::Subject},
@@ -48,8 +51,9 @@ pub use update::KeyUpdate;
 
 /// Issues, changes and lists the keys of one store. Cheap to clone.
 ///
-/// Every method is safe to cancel: a change whose future is dropped was either made or not, and
-/// whatever this process had cached about it is outdated in both cases.
+/// Every method is safe to cancel: a change whose future is dropped was either made or not, and is made
+/// good as one whose [outcome is unknown](KeyError::is_outcome_unknown). So is one that a panic of the
+/// store ends.
 #[derive(Clone)]
 pub struct KeyManager {
     inner: Arc<Inner>,

@@ -103,7 +103,8 @@ impl KeyManager {
             .change_keys(&[id], |family, judgement| {
                 may_rotate(family, judgement, now).then(|| fresh.writes(family, end, can))
             })
-            .await?;
+            .await
+            .map_err(KeyError::issuing)?;
         let made = changed.into_iter().find(|record| record.key().digest() == &fresh.digest);
         Ok((made.ok_or_else(KeyError::no_such_key)?, token))
     }

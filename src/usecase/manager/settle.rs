@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use crate::{
     state::store::StoreError,
     usecase::{
-        authenticator::Inner,
+        inner::Inner,
         maintenance::{Places, Repair, Settler},
     },
     value::subject::Subject,

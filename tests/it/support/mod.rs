@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+pub(crate) mod scrape;
 mod scripted;
 pub(crate) mod wire;
 

@@ -16,6 +16,8 @@ pub(in crate::state::cache) struct Lanes {
 
 struct Lane {
     turns: Semaphore,
+    /// How many turns there are.
+    size: usize,
     /// Reads that wait for a turn. Relaxed: it is only counted.
     waiting: AtomicUsize,
     max_waiting: usize,
@@ -39,11 +41,22 @@ impl Lanes {
         }
         if is_known { self.reserved.turn().await } else { self.common.turn().await }
     }
+
+    /// How many turns are taken.
+    pub(in crate::state::cache) fn taken(&self) -> usize {
+        let taken = |lane: &Lane| lane.size - lane.turns.available_permits();
+        taken(&self.common) + taken(&self.reserved)
+    }
 }
 
 impl Lane {
     fn new(turns: usize, max_waiting: usize) -> Self {
-        Self { turns: Semaphore::new(turns), waiting: AtomicUsize::new(0), max_waiting }
+        Self {
+            turns: Semaphore::new(turns),
+            size: turns,
+            waiting: AtomicUsize::new(0),
+            max_waiting,
+        }
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, ReadError> {

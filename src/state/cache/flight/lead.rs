@@ -19,7 +19,7 @@ use crate::{
         cache::{Cache, slot::Slot},
         store::StoreError,
     },
-    value::{clock::Monotonic, digest::TokenDigest, key::Record},
+    value::{clock::Monotonic, digest::TokenDigest, key::Record, meter::Count},
 };
 
 /// A flight that has to be flown. Dropped before it landed, it lands as abandoned.
@@ -100,12 +100,14 @@ impl Lead {
                 Landing::Read(cache.publish(slot))
             }
             Err(Trouble::Store(error)) => {
+                cache.trouble.warn(cache.clock.monotonic(), &error);
                 if error.is_unavailable() {
                     cache.breaker.failed(cache.clock.monotonic());
                 }
                 Landing::Failed(ReadError::Unavailable)
             }
             Err(Trouble::Panic) => {
+                cache.trouble.warn(cache.clock.monotonic(), "it panicked");
                 cache.breaker.failed(cache.clock.monotonic());
                 Landing::Failed(ReadError::Unavailable)
             }
@@ -133,14 +135,27 @@ impl Lead {
     fn too_slow(&self) -> Landing {
         let (now, fair) = (self.cache.clock.monotonic(), self.cache.store_timeout / 2);
         if self.asked_at.get().is_some_and(|asked_at| now.since(*asked_at) >= fair) {
+            self.cache.trouble.warn(now, "it did not answer in time");
             self.cache.breaker.failed(now);
         }
         Landing::Failed(ReadError::TimedOut)
     }
 
     fn land(&self, landing: Landing) {
+        let outcome = match &landing {
+            Landing::Read(slot) if slot.record().is_some() => Count::ReadFound,
+            Landing::Read(_) => Count::ReadAbsent,
+            Landing::Failed(ReadError::TimedOut) => Count::ReadTimedOut,
+            Landing::Failed(_) => Count::ReadFailed,
+            Landing::Abandoned => Count::ReadAbandoned,
+        };
         self.cache.flights.close(&self.flight);
-        self.flight.land(landing);
+        // A flight that ended before the store was asked is no read.
+        if self.flight.land(landing)
+            && let Some(asked_at) = self.asked_at.get()
+        {
+            self.cache.meter.read_ended(outcome, *asked_at, &self.cache.clock);
+        }
     }
 }
 

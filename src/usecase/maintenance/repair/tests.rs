@@ -443,8 +443,7 @@ async fn an_owner_s_change_is_made_again_or_less_what_it_gave() {
             let mut edit = |_: Option<&Owner>, _: Option<&Owner>| Some(now.clone());
             repository_change(&desk, &mut edit).await;
         }
-        let mut repair =
-            Repair::Owner { id: "ada".into(), before, after, is_overtaken: false };
+        let mut repair = Repair::Owner { id: "ada".into(), before, after, is_overtaken: false };
         for _ in 0..2 {
             repair.make(&desk).await.unwrap();
             assert_eq!(stored(&desk).await, expected, "{what}");
