@@ -41,3 +41,5 @@ mod store;
 mod support;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(feature = "test-util")]
+mod unknown;

@@ -136,12 +136,22 @@ impl Change {
         if !self.is_overtaken && (is_as_read || is_as_written(now, before, after)) {
             return after.clone();
         }
-        let narrowed = now.clone().narrowed_by(before, after);
+        let mut narrowed = now.clone().narrowed_by(before, after);
+        if self.denies_again() {
+            narrowed = narrowed.with_active(false);
+        }
         if narrowed == *now {
             return narrowed;
         }
         let updated_at = now.updated_at().max(after.updated_at());
         narrowed.with_updated_at(updated_at)
+    }
+
+    /// Whether it did nothing but deactivate a key that was inactive: whoever makes that active, be it
+    /// by what was lost before, must not leave it so.
+    fn denies_again(&self) -> bool {
+        let Self { before, after, .. } = self;
+        !after.is_active() && is_same(before, &after.clone().with_updated_at(before.updated_at()))
     }
 }
 

@@ -77,8 +77,10 @@ impl Lines {
 }
 
 impl Queue {
+    /// It may have written its rows after what was lost about them before.
     pub(super) fn push(&self, lost: Arc<Lost>) {
         let mut lines = self.lines();
+        lines.overtaken(&lost.subjects);
         lines.waiting.push(Arc::clone(&lost));
         lines.untended.push(lost);
     }

@@ -15,6 +15,8 @@ use crate::{
 
 /// How often a change is begun anew as it came upon a key of which an earlier one is not settled.
 const MAX_ROUNDS: usize = 3;
+/// The least that every store tells apart.
+const STEP: chrono::Duration = chrono::Duration::microseconds(1);
 
 impl KeyManager {
     /// Changes one key as `decide` says, and answers with its row as it then stands.
@@ -47,10 +49,11 @@ impl KeyManager {
                 ledger.begin(family.key.id());
                 let writes = decide(family, &mut judgement)?;
                 // Relatives are known only now.
-                unsettled = self.unsettled_among(&writes);
+                unsettled = self.unsettled_in(family);
                 if unsettled.is_some() {
                     return None;
                 }
+                let writes: Vec<_> = writes.into_iter().map(|w| moved_on(family, w)).collect();
                 ledger.writes(family, &writes);
                 deeds.insert(family.key.id(), Deeds::of(family, &writes));
                 Some(writes)
@@ -71,13 +74,22 @@ impl KeyManager {
         Err(KeyError::unsettled())
     }
 
-    /// A key among those to be written of which an earlier change waits to be settled.
-    fn unsettled_among(&self, writes: &[KeyWrite]) -> Option<Subject> {
-        let subject = |write: &KeyWrite| match write {
-            KeyWrite::Insert(key) | KeyWrite::Update(key) => Subject::Key(key.id()),
-            KeyWrite::Delete(id) => Subject::Key(*id),
-        };
-        let settler = &self.inner.settler;
-        writes.iter().map(subject).find(|subject| settler.is_unsettled(slice::from_ref(subject)))
+    /// A key of those that were decided on of which an earlier change waits to be settled: what was
+    /// decided need not hold behind that.
+    fn unsettled_in(&self, family: &Family) -> Option<Subject> {
+        let keys = [Some(family.key.key()), family.predecessor.as_ref()];
+        let mut subjects = keys.into_iter().flatten().map(|key| Subject::Key(key.id()));
+        subjects.find(|subject| self.inner.settler.is_unsettled(slice::from_ref(subject)))
     }
+}
+
+/// Whatever the clock says, a change moves its row's `updated_at` on: that is how others, and a repair
+/// of an earlier change, see that the row was written since.
+fn moved_on(family: &Family, write: KeyWrite) -> KeyWrite {
+    let KeyWrite::Update(after) = write else { return write };
+    let family = [Some(family.key.key()), family.predecessor.as_ref()];
+    let before = family.into_iter().flatten().find(|key| key.id() == after.id());
+    let earliest = before.and_then(|key| key.updated_at().checked_add_signed(STEP));
+    let updated_at = earliest.map_or(after.updated_at(), |at| at.max(after.updated_at()));
+    KeyWrite::Update(after.with_updated_at(updated_at))
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+mod late;
 pub(crate) mod scrape;
 mod scripted;
 pub(crate) mod wire;
@@ -20,7 +21,7 @@ use tower_token_auth::{
     store::{Family, KeyRepository, KeyWrite, StoreError},
 };
 
-pub(crate) use scripted::{Fault, Scripted};
+pub(crate) use scripted::{Fate, Fault, Scripted};
 
 /// What an authentication ends in.
 pub(crate) type Decision = Result<AuthenticatedKey, Rejection>;
