@@ -49,3 +49,5 @@ mod support;
 mod trace;
 #[cfg(feature = "sqlite")]
 mod two_processes;
+#[cfg(feature = "test-util")]
+mod unknown;

@@ -182,7 +182,6 @@ impl AuthenticatorBuilder {
         let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
         let window = self.last_used.window()?.filter(|_| keeps);
         let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
-        let guard = recorder.guard();
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
@@ -196,7 +195,8 @@ impl AuthenticatorBuilder {
         let (store, clock, meter) =
             (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
         let cache = Arc::new(Cache::new(store, clock, &self.cache, meter.clone()));
-        let settler = Settler::new(Arc::clone(&cache), self.repository.clone());
+        let settler = Arc::new(Settler::new(Arc::clone(&cache), self.repository.clone()));
+        let guard = recorder.guard().settling(Arc::clone(&settler));
         let revocation = Revocation::new(feed, &cache, &settings.clock, &meter);
         revocation.rouse();
         let inner = Inner {
@@ -206,7 +206,7 @@ impl AuthenticatorBuilder {
             settings,
             recorder,
             revocation,
-            settler: Arc::new(settler),
+            settler,
             meter,
             upkeep: Upkeep::default(),
         };

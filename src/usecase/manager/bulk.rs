@@ -1,5 +1,7 @@
 //! Changes many keys: all of an owner's, all that have expired, all that nobody uses.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -112,6 +114,7 @@ impl KeyManager {
         mut writes: impl FnMut(&Family) -> Vec<KeyWrite> + Send,
     ) -> Result<u64, KeyError> {
         let (mut changed, mut idle) = (0, 0);
+        self.settled_under(&filter).await?;
         loop {
             // Always from the beginning: what was changed passes the filter no more, and what others
             // made or changed meanwhile stands in no particular place.
@@ -121,18 +124,20 @@ impl KeyManager {
                 return Ok(changed);
             }
             let ids: Vec<KeyId> = batch.iter().map(Record::id).collect();
-            let mut of_filter = 0;
+            // By id, as the store may ask again about each.
+            let mut of_filter = BTreeMap::new();
             let outcome = self
                 .change_keys(&ids, |family, judgement| {
                     // Asked again inside the transaction, where it counts.
                     let passes = filter.admits(family.key.key());
-                    of_filter += u64::from(passes);
+                    of_filter.insert(family.key.id(), passes);
                     let admitted = may(family, judgement);
                     admitted.then(|| if passes { writes(family) } else { Vec::new() })
                 })
                 .await;
+            let of_filter = of_filter.values().filter(|passes| **passes).count();
             match outcome {
-                Ok(_) => changed += of_filter,
+                Ok(_) => changed += of_filter as u64,
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
@@ -143,5 +148,13 @@ impl KeyManager {
                 ));
             }
         }
+    }
+
+    /// Makes good what was lost before: a key that it would make active is not in any list yet. One
+    /// owner's must all be; for the others as many as can be will do.
+    async fn settled_under(&self, filter: &KeyFilter) -> Result<(), KeyError> {
+        let about = self.inner.settler.unsettled_of(filter.owner.as_ref());
+        let settled = self.settled(&about).await;
+        if filter.owner.is_some() { settled } else { Ok(()) }
     }
 }

@@ -67,6 +67,16 @@ impl KeyError {
     }
 
     /// Whether the store failed at a moment when the change may or may not have been made.
+    ///
+    /// Nothing need be done about it. The change is made again until the store answers, in the
+    /// background on a tokio runtime, otherwise by the next change. What it takes away is taken in any
+    /// case; what it gives is given only if nobody has changed the key or the owner since. A key whose
+    /// token was to be returned becomes inactive, or is deleted where the schema has no active flag,
+    /// and one that it was to replace becomes what it was. Until then every request with a key that
+    /// it is about is answered 503, and another change of it settles this one first.
+    ///
+    /// It is known to this process alone: let the guard's [`shutdown`](crate::Guard::shutdown) settle
+    /// it before the process ends.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         self.kind == Kind::OutcomeUnknown
@@ -106,8 +116,16 @@ impl KeyError {
     pub(super) fn too_many_lost() -> Self {
         Self::new(
             Kind::Unavailable,
-            "too many changes wait to be settled with the key store, and no other is begun: try \
-             again later",
+            "too many changes are under way, or wait to be settled with the key store, so that no \
+             other is begun: try again later",
+        )
+    }
+
+    pub(super) fn unsettled() -> Self {
+        Self::new(
+            Kind::Unavailable,
+            "an earlier change to the same key or owner waits to be settled with the key store, so \
+             that no other is begun: try again later",
         )
     }
 
@@ -184,11 +202,23 @@ impl KeyError {
         } else {
             Self::new(
                 Kind::OutcomeUnknown,
-                "the key store failed and the change may or may not have been made: look before \
-                 trying again",
+                "the key store failed before it said whether the change was made: it is made again \
+                 by itself as soon as the store answers, and until then requests with a key that it \
+                 is about are answered 503",
             )
             .because(error)
         }
+    }
+
+    /// This error of a change that issues a token, which nobody is told then.
+    pub(super) fn issuing(self) -> Self {
+        if self.kind != Kind::OutcomeUnknown {
+            return self;
+        }
+        let message = "the key store failed before it said whether the key was made: as nobody was \
+                       told its token, it is made inactive by itself as soon as the store answers, \
+                       and a key that it was to replace is put back; try again then";
+        Self { message: message.into(), ..self }
     }
 }
 

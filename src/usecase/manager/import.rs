@@ -9,6 +9,7 @@ use crate::{
         digest::TokenDigest,
         key::{ApiKey, KeyId, Record},
         owner::Owner,
+        subject::Subject,
     },
 };
 
@@ -98,11 +99,13 @@ impl KeyManager {
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
         let key = key.with_created_at(created_at.unwrap_or(now)).with_last_used_at(last_used_at);
 
-        let places = self.places(1).await?;
+        let about = [Subject::Digest(digest), Subject::Key(key.id())];
+        let places = self.room(1, &about).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
         let wanted = key.clone();
         let mut judge = |stored: &Owner, caller: Option<&Owner>| {
             judgement.begin();
+            ledger.begin(wanted.id());
             let may = judgement.lets_rule(caller, None);
             if may {
                 ledger.adds(Goal::Add { key: wanted.clone(), owner: stored.clone() });

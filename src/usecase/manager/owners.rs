@@ -3,7 +3,10 @@
 use super::{KeyError, KeyManager, ledger::Ledger, limits, settle::settle};
 use crate::{
     state::store::DynRepository,
-    value::owner::{AccountId, Owner, OwnerId},
+    value::{
+        owner::{AccountId, Owner, OwnerId},
+        subject::Subject,
+    },
 };
 
 /// What is to change about an owner; what is not given stays as it is.
@@ -176,10 +179,11 @@ impl KeyManager {
         id: &OwnerId,
         mut edit: impl FnMut(Option<&Owner>) -> Option<Owner> + Send,
     ) -> Result<Owner, KeyError> {
-        let places = self.places(1).await?;
+        let places = self.room(1, &[Subject::Owner(id.clone())]).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
         let mut decide = |stored: Option<&Owner>, caller: Option<&Owner>| {
             judgement.begin();
+            ledger.begin_owner();
             if !judgement.lets_rule(caller, None) {
                 return None;
             }

@@ -103,7 +103,8 @@ impl KeyManager {
             .change_keys(&[id], |family, judgement| {
                 may_rotate(family, judgement, now).then(|| fresh.writes(family, end, can))
             })
-            .await?;
+            .await
+            .map_err(KeyError::issuing)?;
         let made = changed.into_iter().find(|record| record.key().digest() == &fresh.digest);
         Ok((made.ok_or_else(KeyError::no_such_key)?, token))
     }
@@ -174,7 +175,7 @@ impl Fresh {
         let old = if can.activation || can.lineage {
             let end = end.unwrap_or(self.now);
             let earlier = old.expires_at().map_or(end, |own| own.min(end));
-            let is_active = end > self.now;
+            let is_active = end > self.now || !can.activation;
             let old = old.clone().with_active(is_active).with_updated_at(self.now);
             // A schema without lineage has no grace, and keeps the expiry that the key had.
             KeyWrite::Update(if can.lineage { old.with_expires_at(Some(earlier)) } else { old })

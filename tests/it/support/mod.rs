@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+mod late;
 mod line;
 #[cfg(feature = "sqlite")]
 pub(crate) mod other;
@@ -28,7 +29,7 @@ use tower_token_auth::{
 };
 
 pub(crate) use line::{Line, Mood, line};
-pub(crate) use scripted::{Fault, Scripted};
+pub(crate) use scripted::{Fate, Fault, Scripted};
 
 /// What an authentication ends in.
 pub(crate) type Decision = Result<AuthenticatedKey, Rejection>;
