@@ -5,6 +5,8 @@
 mod axum;
 mod bodies;
 #[cfg(feature = "test-util")]
+mod bulk;
+#[cfg(feature = "test-util")]
 mod cache;
 mod config;
 mod credential;
@@ -25,6 +27,8 @@ mod readiness;
 #[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
+#[cfg(feature = "test-util")]
+mod rotation;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod scopes;
 #[cfg(all(feature = "tracing", feature = "serde"))]

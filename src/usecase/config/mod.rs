@@ -163,6 +163,7 @@ impl AuthenticatorBuilder {
     /// When a setting makes no sense; the message says which and what to do.
     pub fn build(self) -> Result<(Authenticator, Guard), ConfigError> {
         check::cache(&self.cache)?;
+        check::management(self.max_grace, self.platform.as_ref())?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
         // A schema without a place for it needs no warning at the first request.

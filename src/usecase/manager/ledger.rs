@@ -53,6 +53,11 @@ impl Ledger {
                     Goal::Again { before, after }
                 })
             }
+            // A schema without a flag: what is there is as it was before the rotation, and stays.
+            KeyWrite::Delete(id) if is_rotation && *id == own => {
+                let key = family.key.key();
+                Some(Goal::Restore { before: key.clone(), after: key.clone() })
+            }
             KeyWrite::Delete(id) => Some(Goal::Delete(*id)),
         };
         self.decided(own, writes.iter().filter_map(goal).collect());

@@ -20,7 +20,7 @@ pub(super) const LONG: usize = 4096;
 /// Tags, scopes and annotations of one key: a record is read whole and cached whole.
 pub(super) const MANY: usize = 64;
 /// What every SQL store can hold.
-const LAST_YEAR: i32 = 9999;
+pub(super) const LAST_YEAR: i32 = 9999;
 
 type Checked = Result<(), KeyError>;
 

@@ -2,7 +2,11 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+#[cfg(feature = "test-util")]
+mod quirky;
 mod scripted;
+#[cfg(feature = "test-util")]
+pub(crate) mod stores;
 pub(crate) mod wire;
 
 use std::{
@@ -19,6 +23,8 @@ use tower_token_auth::{
     store::{Family, KeyRepository, KeyWrite, StoreError},
 };
 
+#[cfg(feature = "test-util")]
+pub(crate) use quirky::Quirky;
 pub(crate) use scripted::{Fault, Scripted};
 
 /// What an authentication ends in.
