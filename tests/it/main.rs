@@ -17,11 +17,17 @@ mod flight;
 mod grpc;
 mod house;
 #[cfg(feature = "test-util")]
+mod import;
+#[cfg(feature = "test-util")]
+mod listing;
+#[cfg(feature = "test-util")]
 mod manager;
 mod map_guards;
 mod modes;
 #[cfg(feature = "test-util")]
 mod outage;
+#[cfg(feature = "test-util")]
+mod ownership;
 mod race;
 mod readiness;
 #[cfg(feature = "test-util")]

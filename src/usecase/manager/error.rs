@@ -50,7 +50,7 @@ impl KeyError {
         self.kind == Kind::Duplicate
     }
 
-    /// Whether the caller may see the key but not manage it; nothing changed.
+    /// Whether the caller may not do this: to a key that they may see, or at all; nothing changed.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         self.kind == Kind::Forbidden
