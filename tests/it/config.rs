@@ -9,7 +9,7 @@ use tower_token_auth::{
 
 type Setting = (&'static str, fn(AuthenticatorBuilder) -> AuthenticatorBuilder);
 
-const NONSENSE: [Setting; 20] = [
+const NONSENSE: [Setting; 24] = [
     ("capacity is 0: set it to", |builder| builder.capacity(0)),
     ("capacity is 18446744073709551615: set it to", |builder| builder.capacity(usize::MAX)),
     ("negative_capacity is 0: set it to", |builder| builder.negative_capacity(0)),
@@ -38,6 +38,10 @@ const NONSENSE: [Setting; 20] = [
         builder.stale_if_error(Duration::from_secs(3_601))
     }),
     ("`LastUsed::Off`", |builder| builder.last_used(LastUsed::Every(Duration::ZERO))),
+    ("max_grace is above ten years: set it to", |builder| builder.max_grace(Duration::MAX)),
+    ("platform_account is no account's id: give one", |builder| builder.platform_account("")),
+    ("platform_account is no account's id", |builder| builder.platform_account("x".repeat(129))),
+    ("platform_account is no account's id", |builder| builder.platform_account("a\nb")),
 ];
 
 #[test]
@@ -67,7 +71,9 @@ async fn what_is_extreme_but_no_nonsense_works() {
         .store_timeout(hour)
         .max_in_flight(2)
         .max_waiting(1)
-        .last_used(LastUsed::Every(Duration::MAX));
+        .last_used(LastUsed::Every(Duration::MAX))
+        .max_grace(Duration::from_secs(10 * 365 * 24 * 3_600))
+        .platform_account("p".repeat(128));
     let (auth, guard) = extremes.build().unwrap();
     let new = tower_token_auth::NewKey::named("first");
     let (_, token) = auth.keys().create(tower_token_auth::Owner::staff("ada"), new).await.unwrap();

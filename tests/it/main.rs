@@ -5,6 +5,8 @@
 mod axum;
 mod bodies;
 #[cfg(feature = "test-util")]
+mod bulk;
+#[cfg(feature = "test-util")]
 mod cache;
 mod config;
 mod credential;
@@ -20,6 +22,10 @@ mod flight;
 mod grpc;
 mod house;
 #[cfg(feature = "test-util")]
+mod import;
+#[cfg(feature = "test-util")]
+mod listing;
+#[cfg(feature = "test-util")]
 mod manager;
 mod map_guards;
 #[cfg(all(feature = "metrics", feature = "test-util"))]
@@ -27,11 +33,15 @@ mod metrics;
 mod modes;
 #[cfg(feature = "test-util")]
 mod outage;
+#[cfg(feature = "test-util")]
+mod ownership;
 mod race;
 mod readiness;
 #[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
+#[cfg(feature = "test-util")]
+mod rotation;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod scopes;
 #[cfg(all(feature = "tracing", feature = "serde", feature = "metrics"))]

@@ -176,6 +176,7 @@ impl AuthenticatorBuilder {
     pub fn build(mut self) -> Result<(Authenticator, Guard), ConfigError> {
         check::cache(&self.cache)?;
         let feed = self.feed.checked(&mut self.cache)?;
+        check::management(self.max_grace, self.platform.as_ref())?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
         // A schema without a place for it needs no warning at the first request.

@@ -161,19 +161,28 @@ impl KeyManager {
 }
 
 /// The key that this one replaced, if it can still be used.
-fn in_grace(family: &Family, now: DateTime<Utc>) -> Option<&ApiKey> {
+pub(super) fn in_grace(family: &Family, now: DateTime<Utc>) -> Option<&ApiKey> {
     family.predecessor.as_ref().filter(|older| older.is_active() && !older.is_expired_at(now))
 }
 
-/// Ends the grace of the key that this one replaced.
-pub(super) fn end_of_grace(family: &Family, now: DateTime<Utc>) -> Option<KeyWrite> {
+/// Ends the grace of the key that this one replaced: for good, by its flag, or where the schema has
+/// none by deleting it.
+pub(super) fn end_of_grace(
+    family: &Family,
+    now: DateTime<Utc>,
+    has_flag: bool,
+) -> Option<KeyWrite> {
     let older = in_grace(family, now)?;
-    Some(KeyWrite::Update(older.clone().with_active(false).with_updated_at(now)))
+    Some(if has_flag {
+        KeyWrite::Update(older.clone().with_active(false).with_updated_at(now))
+    } else {
+        KeyWrite::Delete(older.id())
+    })
 }
 
 pub(super) fn deactivation(family: &Family, now: DateTime<Utc>) -> Vec<KeyWrite> {
     let key = family.key.key().clone().with_active(false).with_updated_at(now);
-    [KeyWrite::Update(key)].into_iter().chain(end_of_grace(family, now)).collect()
+    [KeyWrite::Update(key)].into_iter().chain(end_of_grace(family, now, true)).collect()
 }
 
 pub(super) fn deletion(family: &Family, now: DateTime<Utc>) -> Vec<KeyWrite> {

@@ -4,6 +4,8 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use crate::state::store::StoreError;
 
+pub(super) const REPLACED: &str = "this key was rotated already: rotate the key that replaced it";
+
 /// Why the manager could not do what it was asked: opaque, with `is_…` questions of which at most
 /// one is true, and a source.
 ///
@@ -48,7 +50,7 @@ impl KeyError {
         self.kind == Kind::Duplicate
     }
 
-    /// Whether the caller may see the key but not manage it; nothing changed.
+    /// Whether the caller may not do this: to a key that they may see, or at all; nothing changed.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         self.kind == Kind::Forbidden
@@ -168,7 +170,15 @@ impl KeyError {
 
     /// A change to a key that failed.
     pub(super) fn changing_key(error: StoreError) -> Self {
-        if error.is_not_found() { Self::no_such_key() } else { Self::changing(error) }
+        if error.is_not_found() {
+            Self::no_such_key()
+        } else if error.is_duplicate() {
+            // A new key's id and digest are random: what is taken is the place of its predecessor's
+            // successor, by a rotation that a store noticed at its index alone.
+            Self::business_rule(REPLACED).because(error)
+        } else {
+            Self::changing(error)
+        }
     }
 
     /// A change to an owner that failed.

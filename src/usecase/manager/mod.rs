@@ -66,15 +66,16 @@ impl KeyManager {
         Self { inner, caller: None }
     }
 
-    /// This manager, limited to what `caller` may see and do: a key that they can't see is not found,
-    /// one that they see and may not change is forbidden. They are judged by their stored row, in the
-    /// same query that looks at the key; who is not stored, or not active, sees nothing.
+    /// This manager, limited to what `caller` may see and do, in place of a caller that was named
+    /// before: a key that they can't see is not found, one that they see and may not change is
+    /// forbidden. They are judged by their stored row, in the query that finds the key or the
+    /// transaction that changes it; who is not stored, or not active, sees nothing.
     ///
     /// [`create`](Self::create) and [`rotate`](Self::rotate) hand out a secret, so a caller may do
     /// that for their own keys alone, unless they are a superuser. Changes to owners,
     /// [`import`](Self::import), [`delete_expired`](Self::delete_expired) and
     /// [`deactivate_unused`](Self::deactivate_unused) are for superusers,
-    /// [`revoke_all`](Self::revoke_all) for them and for the owner.
+    /// [`revoke_all`](Self::revoke_all) and [`owner`](Self::owner) for them and for the owner.
     #[must_use]
     pub fn on_behalf_of(&self, caller: impl Into<OwnerId>) -> Self {
         Self { inner: Arc::clone(&self.inner), caller: Some(caller.into()) }

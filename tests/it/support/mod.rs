@@ -6,12 +6,16 @@ mod late;
 mod line;
 #[cfg(feature = "sqlite")]
 pub(crate) mod other;
+#[cfg(feature = "test-util")]
+mod quirky;
 #[cfg(feature = "sqlite")]
 pub(crate) mod revocations;
 pub(crate) mod scrape;
 mod scripted;
 #[cfg(feature = "sqlite")]
 pub(crate) mod shell;
+#[cfg(feature = "test-util")]
+pub(crate) mod stores;
 pub(crate) mod wire;
 
 use std::{
@@ -29,6 +33,8 @@ use tower_token_auth::{
 };
 
 pub(crate) use line::{Line, Mood, line};
+#[cfg(feature = "test-util")]
+pub(crate) use quirky::Quirky;
 pub(crate) use scripted::{Fate, Fault, Scripted};
 
 /// What an authentication ends in.

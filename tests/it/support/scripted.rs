@@ -107,6 +107,11 @@ impl Scripted {
         Self { rows, script: Arc::new(script) }
     }
 
+    /// The rows themselves, past the script.
+    pub(crate) fn rows(&self) -> &MemoryStore {
+        &self.rows
+    }
+
     /// Holds every read before it looks at the rows, until [`release`](Self::release).
     pub(crate) fn hold(&self) {
         self.script.reads_held.send_replace(true);
@@ -184,6 +189,11 @@ impl Scripted {
     pub(crate) async fn begun(&self, count: usize) {
         let mut begun = self.script.begun.subscribe();
         begun.wait_for(|reads| *reads >= count).await.expect("the store holds the sender");
+    }
+
+    /// How many changes were begun.
+    pub(crate) fn changes_so_far(&self) -> usize {
+        *self.script.changes_begun.borrow()
     }
 
     /// Waits until `count` changes were begun in all.

@@ -188,7 +188,8 @@ async fn fill(operation: Operation, store: &impl KeyRepository) {
         key.with_scopes(["a", "b"])
             .with_expires_at(Some(start() + days(expires)))
             .with_active(!matches!(operation, Op::Activate | Op::ToggleOn))
-            .with_predecessor(Some(key_id(2)))
+            // One whose predecessor still works stays until both have expired.
+            .with_predecessor((operation != Op::DeleteExpired).then(|| key_id(2)))
     })
     .await;
     add(3, OTHER, Owner::staff("bob"), &|key| key).await;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::*;
 use crate::{
-    state::store::Capabilities,
+    state::store::{Capabilities, OwnerEdit},
     usecase::maintenance::{
         desk::{Desk, Mood},
         goal::Change,
@@ -464,10 +464,7 @@ async fn an_owner_s_change_is_made_again_or_less_what_it_gave() {
     }
 }
 
-async fn repository_change(
-    desk: &Desk,
-    edit: &mut (dyn FnMut(Option<&Owner>, Option<&Owner>) -> Option<Owner> + Send),
-) {
+async fn repository_change(desk: &Desk, edit: OwnerEdit<'_>) {
     let desk: &dyn DynRepository = desk;
     desk.change_owner(&"ada".into(), None, edit).await.unwrap();
 }
