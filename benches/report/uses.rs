@@ -101,7 +101,9 @@ async fn row_writes<S: KeyRepository>(store: S, keys: u32, hits: u32) -> Estimat
                 for hit in 0..hits / THREADS {
                     let number = (hit + thread) % keys;
                     auth.authenticate(&token(number)).await.expect("every key is good");
-                    if hit % 1_000 == 0 {
+                    // A prime, so that each time another key is revoked: who reads one that is
+                    // revoked again and again is told to come back.
+                    if hit % 997 == 0 {
                         auth.revoke(&Subject::Key(ids[number as usize]));
                         tokio::task::yield_now().await;
                     }

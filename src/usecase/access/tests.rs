@@ -179,8 +179,7 @@ async fn a_full_queue_leaves_due_alone_so_that_a_later_hit_is_recorded() {
     assert_eq!(statements.last().unwrap()[0].key, late.id());
 }
 
-// Rule 18 of the cache. Negative control: as above, for whichever thread comes first, and, with
-// `due` moved back in place of left alone, for the thread that looked in between.
+// Rule 18 of the cache, on several threads. Negative control: as above, none of the five is held.
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_costs_no_thread_its_later_hit() {
     let bench = Bench::new();
