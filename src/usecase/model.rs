@@ -1,0 +1,23 @@
+//! What the model checks do to an authenticator that nobody else can.
+
+use crate::{usecase::authenticator::Authenticator, value::subject::Subject};
+
+impl Authenticator {
+    /// A change of this subject is lost.
+    #[doc(hidden)]
+    pub fn suspect(&self, subject: &Subject) {
+        self.inner.cache.suspect(std::slice::from_ref(subject));
+    }
+
+    /// It was made good.
+    #[doc(hidden)]
+    pub fn settled(&self, subject: &Subject) {
+        self.inner.cache.settled(std::slice::from_ref(subject));
+    }
+
+    /// Whether something about this token is kept that nothing has outdated.
+    #[doc(hidden)]
+    pub fn keeps(&self, token: &str) -> bool {
+        self.digest_of(token).is_ok_and(|digest| self.inner.cache.keeps(&digest))
+    }
+}
