@@ -124,6 +124,12 @@ impl Cache {
         }
     }
 
+    /// Whether there is a usable slot of the digest, suspect or not.
+    #[cfg(any(token_auth_loom, token_auth_shuttle))]
+    pub(crate) fn keeps(&self, digest: &TokenDigest) -> bool {
+        self.standing(digest, &self.clock.read()).is_some()
+    }
+
     /// The digest's slot, if it is usable.
     fn standing(&self, digest: &TokenDigest, now: &Reading) -> Option<Arc<Slot>> {
         let usable = |slot: &Arc<Slot>| self.usable(slot, now);

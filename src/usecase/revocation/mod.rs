@@ -129,22 +129,6 @@ impl fmt::Debug for Revocation {
     }
 }
 
-/// The driver's two steps, for models, which have no runtime to drive it on.
-#[cfg(any(token_auth_loom, token_auth_shuttle))]
-#[doc(hidden)]
-#[allow(missing_docs, reason = "not part of the crate for anybody else")]
-impl crate::usecase::authenticator::Authenticator {
-    pub fn feed_found(&self, lease: std::time::Duration) {
-        let now = self.inner.settings.clock.monotonic();
-        self.inner.cache.feed_found(now.after(lease));
-    }
-
-    pub fn feed_answered(&self, lease: std::time::Duration) {
-        let now = self.inner.settings.clock.monotonic();
-        self.inner.cache.feed_answered(now.after(lease));
-    }
-}
-
 /// Locks. Nothing under these locks can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
