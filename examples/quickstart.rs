@@ -10,7 +10,8 @@ use std::{env, error::Error, process::ExitCode, time::Duration};
 use axum::{Router, routing::get};
 use tokio::{net::TcpListener, signal};
 use tower_token_auth::{
-    AuthenticatedKey, Authenticator, KeyManager, NewKey, Owner, Page, SqliteStore, TokenAuthLayer,
+    AuthenticatedKey, Authenticator, KeyFilter, KeyManager, NewKey, Owner, Page, SqliteStore,
+    TokenAuthLayer,
 };
 
 #[tokio::main]
@@ -67,7 +68,7 @@ async fn hello(key: AuthenticatedKey) -> String {
 
 /// `quickstart`, then `quickstart-2`: an earlier run's token was shown then and can't be again.
 async fn next_name(keys: &KeyManager) -> Result<String, Box<dyn Error>> {
-    let known = keys.list(Page::first(Page::MAX)).await?.keys;
+    let known = keys.list(KeyFilter::all(), Page::first(Page::MAX)).await?.keys;
     let earlier = known.iter().filter(|record| record.name().starts_with("quickstart")).count();
     Ok(if earlier == 0 { "quickstart".to_owned() } else { format!("quickstart-{}", earlier + 1) })
 }

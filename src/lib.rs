@@ -2,8 +2,9 @@
 //!
 //! [`TokenAuthLayer`] wraps a service: it takes `Authorization: Token …` off each request, has the
 //! [`Authenticator`] decide, and calls the service only if the key may pass. The key then stands in
-//! the request's extensions as an [`AuthenticatedKey`]. [`Authenticator::keys`] issues and changes
-//! keys; [`SqliteStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.SqliteStore.html)
+//! the request's extensions as an [`AuthenticatedKey`], whose scopes a [`RequireScopeLayer`] may ask
+//! for. [`Authenticator::keys`] issues and changes keys;
+//! [`SqliteStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.SqliteStore.html)
 //! (feature `sqlite`), [`MemoryStore`] or a [store of one's own](store) keeps them.
 //!
 //! # Rules
@@ -54,10 +55,16 @@ mod value;
 #[cfg(feature = "util")]
 pub use edge::ext::ServiceBuilderExt;
 pub use edge::{
-    bypass, future::ResponseFuture, layer::TokenAuthLayer, responder,
-    responder::body::ResponseBody, service::TokenAuth, visitor::Visitor,
+    bypass,
+    future::ResponseFuture,
+    layer::TokenAuthLayer,
+    responder,
+    responder::body::ResponseBody,
+    scope::{RequireScope, RequireScopeLayer},
+    service::TokenAuth,
+    visitor::Visitor,
 };
-pub use state::store::{MemoryStore, SharedStore};
+pub use state::store::{KeyFilter, MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteOptions, SqliteStore};
 pub use usecase::{
@@ -66,7 +73,10 @@ pub use usecase::{
     authenticator::Authenticator,
     config::{AuthenticatorBuilder, ConfigError},
     events::{Event, Events},
-    manager::{Issuing, KeyError, KeyManager, KeyPage, KeyUpdate, NewKey, OwnerUpdate, Page},
+    manager::{
+        Imported, ImportedKey, Issuing, KeyError, KeyManager, KeyPage, KeyReport, KeyUpdate,
+        NewKey, OwnerUpdate, Page, ReportSettings, Rotation,
+    },
     rejection::{Rejection, RejectionKind},
 };
 pub use value::{
@@ -75,6 +85,7 @@ pub use value::{
     format::TokenFormat,
     key::{ApiKey, KeyId, Record, Status},
     owner::{AccountId, Owner, OwnerId},
+    ownership::Relation,
     subject::Subject,
     token::{Token, TokenError, TokenKey},
 };
@@ -85,8 +96,8 @@ pub mod store {
     #[cfg(feature = "test-util")]
     pub use crate::state::store::conformance;
     pub use crate::state::store::{
-        Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
-        OwnerJudge, StoreError,
+        Capabilities, Cursor, Family, InsertJudge, KeyOrder, KeyPlan, KeyQuery, KeyRepository,
+        KeyStore, KeyUse, KeyWrite, OwnerEdit, Standing, StoreError,
     };
 }
 

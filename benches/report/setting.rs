@@ -35,7 +35,8 @@ impl Setting {
             let key = ApiKey::new(KeyId::random(), digest, "ada".into(), now())
                 .with_name("a key of the report")
                 .with_expires_at(expires_in.map(|span| now() + span));
-            let inserted = runtime.block_on(store.insert(key, Owner::staff("ada"), &mut |_| true));
+            let inserted =
+                runtime.block_on(store.insert(key, Owner::staff("ada"), None, &mut |_, _| true));
             inserted.expect("an empty store takes a key");
         }
         let (auth, guard) =

@@ -3,11 +3,14 @@
 use axum_core::{
     body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::request::Parts;
 
-use super::visitor::Visitor;
+use super::{
+    responder::{GrpcMode, no_layer},
+    visitor::Visitor,
+};
 use crate::usecase::authenticated::AuthenticatedKey;
 
 /// The key that made the request. On an anonymous or bypassed request, the layer's own 401; where no
@@ -16,7 +19,9 @@ impl<S: Sync> FromRequestParts<S> for AuthenticatedKey {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        passed(head).ok_or_else(no_layer)?.map_err(|visitor| visitor.refuse(head).map(Body::from))
+        passed(head)
+            .ok_or_else(|| unlayered(head))?
+            .map_err(|visitor| visitor.refuse(head).map(Body::from))
     }
 }
 
@@ -26,7 +31,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for AuthenticatedKey {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
-        passed(head).map(Result::ok).ok_or_else(no_layer)
+        passed(head).map(Result::ok).ok_or_else(|| unlayered(head))
     }
 }
 
@@ -36,11 +41,6 @@ fn passed(head: &Parts) -> Option<Result<AuthenticatedKey, Visitor>> {
     key.or_else(|| head.extensions.get::<Visitor>().cloned().map(Err))
 }
 
-/// A missing layer must never look like an anonymous visitor.
-fn no_layer() -> Response {
-    let body = "no TokenAuthLayer ran before this handler: add \
-                `.layer(TokenAuthLayer::new(auth))` outside of this route; if it is there, call it \
-                after `.route(…)`, as it covers only the routes added before it\n";
-    (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body)
-        .into_response()
+fn unlayered(head: &Parts) -> Response {
+    no_layer("handler", GrpcMode::Auto, head).map(Body::from)
 }

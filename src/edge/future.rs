@@ -19,7 +19,8 @@ use super::{
 use crate::usecase::{authenticated::AuthenticatedKey, rejection::Rejection};
 
 pin_project! {
-    /// The future of a [`TokenAuth`](crate::TokenAuth) service's response.
+    /// The future of a [`TokenAuth`](crate::TokenAuth) or [`RequireScope`](crate::RequireScope)
+    /// service's response.
     ///
     /// Dropping it drops the inner service's future, or stops waiting for the store.
     #[must_use = "futures do nothing unless polled"]

@@ -6,6 +6,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::{
+    answers::Answers,
     responder::{GrpcMode, Responder},
     service::TokenAuth,
     settings::Settings,
@@ -50,7 +51,7 @@ use crate::usecase::{authenticator::Authenticator, config::ConfigError};
 /// let store = MemoryStore::new();
 /// let digest = TokenDigest::of(store.digest_algorithm(), "opensesame");
 /// let key = ApiKey::new(KeyId::random(), digest, "ada".into(), std::time::SystemTime::now().into());
-/// store.insert(key.with_name("first"), Owner::staff("ada"), &mut |_| true).await?;
+/// store.insert(key.with_name("first"), Owner::staff("ada"), None, &mut |_, _| true).await?;
 /// let (auth, _guard) = Authenticator::builder(store).build()?;
 ///
 /// let service = TokenAuthLayer::new(auth).layer(service_fn(async |request: Request<()>| {
@@ -112,7 +113,7 @@ impl TokenAuthLayer {
     /// # Errors
     /// When the scheme is empty or not one word.
     pub fn scheme(self, scheme: &str) -> Result<Self, ConfigError> {
-        self.try_with(|settings| settings.sources.add_scheme(scheme))
+        self.try_with(|settings| settings.answers.sources.add_scheme(scheme))
     }
 
     /// Accepts these schemes of `Authorization` and no other; challenges name them in this order.
@@ -124,9 +125,10 @@ impl TokenAuthLayer {
         schemes: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
         self.try_with(|settings| {
-            settings.sources.clear_schemes();
-            schemes.into_iter().try_for_each(|scheme| settings.sources.add_scheme(scheme))?;
-            if settings.sources.schemes().is_empty() {
+            let sources = &mut settings.answers.sources;
+            sources.clear_schemes();
+            schemes.into_iter().try_for_each(|scheme| sources.add_scheme(scheme))?;
+            if sources.schemes().is_empty() {
                 return Err(ConfigError::new(
                     "no scheme: name at least one, or use `only_header` for a key header alone",
                 ));
@@ -141,7 +143,7 @@ impl TokenAuthLayer {
     /// # Errors
     /// When the name is no header name, or is `authorization`.
     pub fn header(self, name: &str) -> Result<Self, ConfigError> {
-        self.try_with(|settings| settings.sources.add_header(name))
+        self.try_with(|settings| settings.answers.sources.add_header(name))
     }
 
     /// Accepts the token in this header alone: `Authorization` is none of this layer's business.
@@ -150,8 +152,8 @@ impl TokenAuthLayer {
     /// As for [`header`](Self::header).
     pub fn only_header(self, name: &str) -> Result<Self, ConfigError> {
         self.try_with(|settings| {
-            settings.sources.clear();
-            settings.sources.add_header(name)
+            settings.answers.sources.clear();
+            settings.answers.sources.add_header(name)
         })
     }
 
@@ -166,20 +168,30 @@ impl TokenAuthLayer {
     /// Answers refusals with this responder, to gRPC requests too unless [`grpc`](Self::grpc) says
     /// otherwise. See [`responder`](crate::responder).
     pub fn responder(self, responder: impl Responder) -> Self {
-        self.with(|settings| settings.responder = Some(Arc::new(responder)))
+        self.with(|settings| settings.answers.responder = Some(Arc::new(responder)))
     }
 
     /// Sets which requests are answered as gRPC. By default [`GrpcMode::Auto`], and
     /// [`GrpcMode::Never`] once a [`responder`](Self::responder) is set.
     pub fn grpc(self, mode: GrpcMode) -> Self {
-        self.with(|settings| settings.grpc = Some(mode))
+        self.with(|settings| settings.answers.grpc = Some(mode))
     }
 
     /// Refuses unknown, expired and deactivated keys, and those of inactive owners, with the same
     /// words, so that a client can't tell them apart. The [`Rejection`](crate::Rejection) in the
     /// response's extensions, for logs, still does.
     pub fn uniform_rejections(self) -> Self {
-        self.with(|settings| settings.uniform = true)
+        self.with(|settings| settings.answers.uniform = true)
+    }
+
+    /// How this layer answers refusals, for layers that are to answer alike.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.settings.answers
+    }
+
+    /// Who decides, for layers whose refusals are to be told by the same.
+    pub(super) fn auth(&self) -> &Authenticator {
+        &self.settings.auth
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {

@@ -1,5 +1,6 @@
 //! Floor 3, the edge: what turns an HTTP request into a decision, and a refusal into a response.
 
+mod answers;
 pub mod bypass;
 mod credential;
 #[cfg(feature = "util")]
@@ -8,7 +9,9 @@ pub(crate) mod ext;
 mod extract;
 pub(crate) mod future;
 pub(crate) mod layer;
+mod readiness;
 pub mod responder;
+pub(crate) mod scope;
 pub(crate) mod service;
 mod settings;
 #[cfg(feature = "test-util")]

@@ -1,7 +1,6 @@
 //! The service: one verdict per request, and the inner service called only on admission.
 
 use std::{
-    mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -11,6 +10,7 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
+    readiness::give_up_readiness,
     responder::body::ResponseBody,
     settings::{Settings, Verdict},
 };
@@ -49,25 +49,16 @@ where
                 ResponseFuture::forward(self.inner.call(Request::from_parts(head, body)))
             }
             Verdict::Refuse(rejection) => {
-                self.give_up_readiness();
+                give_up_readiness(&mut self.inner);
                 ResponseFuture::refused(self.settings.refuse(rejection, &head))
             }
             Verdict::Ask(credential) => {
                 // Before the store is asked: otherwise junk tokens, each waiting for its read, would
                 // hold an inner concurrency limit against keys that the cache knows.
-                self.give_up_readiness();
+                give_up_readiness(&mut self.inner);
                 let settings = Arc::clone(&self.settings);
                 ResponseFuture::ask(settings, self.inner.clone(), head, body, credential)
             }
         }
-    }
-}
-
-impl<S: Clone> TokenAuth<S> {
-    /// Drops the service that was polled ready, with whatever permit or slot that reserved. A clone
-    /// takes its place, and by tower's contract is not ready until it is polled itself.
-    fn give_up_readiness(&mut self) {
-        let unready = self.inner.clone();
-        drop(mem::replace(&mut self.inner, unready));
     }
 }

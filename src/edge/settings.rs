@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{request::Parts, response::Response};
 
 use super::{
-    credential::{Presented, Sources, Stripped, Taken},
-    responder::{Grpc, GrpcMode, Problem, Responder, dress},
+    answers::Answers,
+    credential::{Presented, Stripped, Taken},
     visitor::Visitor,
 };
 use crate::{
@@ -26,14 +26,11 @@ pub(super) type Bypass = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) auth: Authenticator,
-    pub(super) sources: Sources,
+    pub(super) answers: Answers,
     pub(super) optional: bool,
     pub(super) authoritative: bool,
     pub(super) strip: bool,
-    pub(super) uniform: bool,
     pub(super) bypasses: Vec<Bypass>,
-    pub(super) responder: Option<Arc<dyn Responder>>,
-    pub(super) grpc: Option<GrpcMode>,
 }
 
 /// What a request's head leads to.
@@ -57,21 +54,18 @@ impl Settings {
     pub(super) fn new(auth: Authenticator) -> Self {
         Self {
             auth,
-            sources: Sources::default(),
+            answers: Answers::default(),
             optional: false,
             authoritative: false,
             strip: false,
-            uniform: false,
             bypasses: Vec::new(),
-            responder: None,
-            grpc: None,
         }
     }
 
     /// Marks, cleans and judges a request's head, without a store.
     pub(super) fn judge(self: &Arc<Self>, head: &mut Parts) -> Verdict {
         // Before anything of the user's sees the head: a predicate or responder may log it.
-        self.sources.mark_sensitive(&mut head.headers);
+        self.answers.sources.mark_sensitive(&mut head.headers);
         head.extensions.remove::<AuthenticatedKey>();
         head.extensions.remove::<Visitor>();
         if self.bypasses.iter().any(|lets_pass| lets_pass(head)) {
@@ -116,24 +110,14 @@ impl Settings {
 
     /// The response to a refused request.
     pub(super) fn refuse(&self, rejection: Rejection, head: &Parts) -> Response<Bytes> {
-        let responder = self.responder_for(head);
-        let mut response = if self.uniform && rejection.kind().is_about_the_key() {
-            let told = Rejection::new(RejectionKind::Unknown)
-                .with_detail("the API key is unknown, expired or not active");
-            responder.respond(&told, head)
-        } else {
-            responder.respond(&rejection, head)
-        };
-        dress(&mut response, &rejection, &self.sources);
-        response.extensions_mut().insert(rejection);
-        response
+        self.answers.refuse(rejection, head)
     }
 
     /// The request's one credential; `None` if it passes as anonymous.
     fn credential(&self, head: &Parts) -> Result<Option<Credential>, Rejection> {
-        let presented = self.sources.find(&head.headers)?;
+        let presented = self.answers.sources.find(&head.headers)?;
         let stripped = match head.extensions.get::<Taken>() {
-            Some(taken) => taken.for_sources(&self.sources)?,
+            Some(taken) => taken.for_sources(&self.answers.sources)?,
             None => None,
         };
         let (source, digest) = match (presented, stripped) {
@@ -152,7 +136,7 @@ impl Settings {
                 (source, *stripped.digest())
             }
             _ if self.optional => return Ok(None),
-            (absent, _) => return Err(self.sources.refusal_of_absent(&absent)),
+            (absent, _) => return Err(self.answers.sources.refusal_of_absent(&absent)),
         };
         let to_strip = self.strip.then(|| Stripped::new(source, digest));
         Ok(Some(Credential { digest, to_strip }))
@@ -160,31 +144,19 @@ impl Settings {
 
     /// What the layer would have said to an anonymous request in required mode.
     pub(super) fn refusal_of_anonymous(&self, head: &Parts) -> Rejection {
-        let presented = self.sources.find(&head.headers).unwrap_or(Presented::Nothing);
-        self.sources.refusal_of_absent(&presented)
-    }
-
-    fn responder_for(&self, head: &Parts) -> &dyn Responder {
-        let own = self.responder.as_deref();
-        let mode = match (self.grpc, own) {
-            (Some(mode), _) => mode,
-            (None, Some(_)) => GrpcMode::Never,
-            (None, None) => GrpcMode::Auto,
-        };
-        if mode.applies_to(head) { &Grpc } else { own.unwrap_or(&Problem) }
+        let presented = self.answers.sources.find(&head.headers).unwrap_or(Presented::Nothing);
+        self.answers.sources.refusal_of_absent(&presented)
     }
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("sources", &self.sources)
+            .field("answers", &self.answers)
             .field("optional", &self.optional)
             .field("authoritative", &self.authoritative)
             .field("strip", &self.strip)
-            .field("uniform", &self.uniform)
             .field("bypasses", &self.bypasses.len())
-            .field("grpc", &self.grpc)
             .finish_non_exhaustive()
     }
 }

@@ -2,3 +2,6 @@
 
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}

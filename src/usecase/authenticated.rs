@@ -43,6 +43,12 @@ impl AuthenticatedKey {
         self.0.key().name()
     }
 
+    /// Whether the key has this scope: byte for byte, and no name stands for others.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.0.key().scopes().any(|held| held == scope)
+    }
+
     /// Whose key it is.
     #[must_use]
     pub fn owner(&self) -> &Owner {

@@ -3,25 +3,23 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    access::Recorder,
     authenticated::AuthenticatedKey,
-    config::{AuthenticatorBuilder, Settings},
+    config::AuthenticatorBuilder,
     events::Event,
+    inner::Inner,
     maintenance::Upkeep,
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
 };
 use crate::{
     state::{
-        cache::{Cache, Demand, Known, ReadError},
-        store::{DynRepository, DynStore, KeyRepository, KeyStore},
+        cache::{Demand, Known, ReadError},
+        store::{KeyRepository, KeyStore},
     },
     value::{
-        clock::Reading,
         digest::{DigestAlgorithm, TokenDigest},
         format,
-        key::{Record, Status},
-        meter::{Count, Meter, Timer},
+        meter::{Count, Timer},
         subject::Subject,
     },
 };
@@ -40,35 +38,6 @@ pub(crate) enum Freshness {
 #[derive(Clone)]
 pub struct Authenticator {
     pub(super) inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) cache: Arc<Cache>,
-    pub(super) store: Arc<dyn DynStore>,
-    pub(super) repository: Option<Arc<dyn DynRepository>>,
-    pub(super) settings: Settings,
-    pub(super) recorder: Recorder,
-    pub(super) meter: Meter,
-    pub(super) upkeep: Upkeep,
-}
-
-impl Inner {
-    /// Outdates all that was read about `subjects` before this call.
-    pub(super) fn invalidate(&self, subjects: &[Subject]) {
-        self.meter.count(Count::RevokedHere);
-        self.cache.revoke(subjects);
-    }
-
-    /// The judgement of a record, now: however old it is, never more lenient than its words.
-    fn judge(record: &Arc<Record>, now: &Reading) -> Result<AuthenticatedKey, Rejection> {
-        let kind = match record.status_at(now.wall) {
-            Status::Usable => return Ok(AuthenticatedKey::new(Arc::clone(record))),
-            Status::Expired => RejectionKind::Expired,
-            Status::KeyInactive => RejectionKind::KeyInactive,
-            Status::OwnerInactive => RejectionKind::OwnerInactive,
-        };
-        Err(Rejection::new(kind).about(record.key().id()))
-    }
 }
 
 impl Authenticator {
@@ -185,10 +154,12 @@ impl Authenticator {
         self.inner.meter.count(match &known {
             Some(Known::Present { .. }) => Count::Hit,
             Some(Known::Absent) => Count::Negative,
+            Some(Known::Suspect) => Count::Hit,
             None => Count::Miss,
         });
         match known? {
             Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
+            Known::Suspect => Some(Err(self.inner.refusal_of(ReadError::Suspect))),
             Known::Present { record, chores } => {
                 let decision = Inner::judge(&record, &now);
                 if let Some(slot) = chores {
@@ -224,7 +195,8 @@ impl Authenticator {
                     Demand::Own
                 }
             };
-            let slot = inner.cache.fetch(digest, demand).await.map_err(refusal)?;
+            let read = inner.cache.fetch(digest, demand).await;
+            let slot = read.map_err(|error| inner.refusal_of(error))?;
             let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
             let now = inner.settings.clock.read();
             let key = Inner::judge(record, &now)?;
@@ -232,15 +204,6 @@ impl Authenticator {
             Ok(key)
         }
     }
-}
-
-/// Trouble of the store is never an answer about the key.
-fn refusal(error: ReadError) -> Rejection {
-    Rejection::new(match error {
-        ReadError::Unavailable => RejectionKind::StoreUnavailable,
-        ReadError::TimedOut => RejectionKind::TimedOut,
-        ReadError::Overloaded => RejectionKind::Overloaded,
-    })
 }
 
 impl fmt::Debug for Authenticator {

@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     authenticated::AuthenticatedKey,
-    authenticator::{Authenticator, Inner},
+    authenticator::Authenticator,
     config::AuthenticatorBuilder,
+    inner::Inner,
     maintenance::Upkeep,
     rejection::{Rejection, RejectionKind},
 };
@@ -71,7 +72,8 @@ where
 /// Of each request that a layer judges, and of each call of `authenticate`,
 /// `authenticate_authoritative` and `recheck`, at most one `Requested` is told, and then exactly one
 /// of `Succeeded` and `Failed`, unless its future was dropped in between. Nested layers are each
-/// told apart. A request that passes as anonymous or through a bypass is no event.
+/// told apart; a layer for scopes further in tells its own `Failed`, behind the `Succeeded` of the one
+/// that admitted the request. A request that passes as anonymous or through a bypass is no event.
 ///
 /// Changes are told when they were made by this process' key manager and are certain: after the
 /// commit, and after what was cached was outdated. One that was refused, whose outcome is not known,
@@ -105,7 +107,7 @@ pub enum Event<'a> {
         /// Which key it is.
         key: KeyId,
     },
-    /// A key was issued.
+    /// A key was issued, or taken over from elsewhere.
     #[non_exhaustive]
     Created {
         /// Which key it is.
@@ -114,7 +116,7 @@ pub enum Event<'a> {
         owner: &'a OwnerId,
     },
     /// A key was changed in other ways than those that have an event of their own: its scopes, its
-    /// expiry, its name …
+    /// expiry, its name …, or it was activated and was active already.
     #[non_exhaustive]
     Updated {
         /// Which key it is.
@@ -122,7 +124,7 @@ pub enum Event<'a> {
         /// Whose key it is.
         owner: &'a OwnerId,
     },
-    /// A key was made active, or was so and stayed it.
+    /// A key was made active.
     #[non_exhaustive]
     Activated {
         /// Which key it is.
@@ -130,7 +132,7 @@ pub enum Event<'a> {
         /// Whose key it is.
         owner: &'a OwnerId,
     },
-    /// A key was deactivated, or was inactive and stayed it.
+    /// A key was made inactive.
     #[non_exhaustive]
     Deactivated {
         /// Which key it is.

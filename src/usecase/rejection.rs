@@ -15,13 +15,15 @@ pub struct Rejection {
     retry_after: Option<Duration>,
     /// Tells the two ways of being malformed apart, as knox has words for each.
     lacks_token: bool,
+    /// The scopes that are needed, as a challenge may name them: RFC 6749, section 3.3.
+    scope: Option<Box<str>>,
     key: Option<KeyId>,
 }
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
         let retry_after = kind.is_unavailable().then_some(Duration::from_secs(1));
-        Self { kind, detail: None, retry_after, lacks_token: false, key: None }
+        Self { kind, detail: None, retry_after, lacks_token: false, scope: None, key: None }
     }
 
     /// Malformed, because a source is there and no token in it.
@@ -32,6 +34,12 @@ impl Rejection {
     /// Says it in words that fit the service's own configuration; never with a client's value.
     pub(crate) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Names the scopes that are needed, where a challenge can.
+    pub(crate) fn with_scope(mut self, scope: Option<Box<str>>) -> Self {
+        self.scope = scope;
         self
     }
 
@@ -55,6 +63,11 @@ impl Rejection {
     /// Whether the credential is malformed for want of a token.
     pub(crate) fn lacks_token(&self) -> bool {
         self.lacks_token
+    }
+
+    /// The scopes that are needed, as a challenge may name them.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
     }
 
     /// What the client is told, unless the responder has words of its own.

@@ -7,6 +7,7 @@ pub(crate) mod format;
 pub(crate) mod key;
 pub(crate) mod meter;
 pub(crate) mod owner;
+pub(crate) mod ownership;
 pub(crate) mod subject;
 pub(crate) mod token;
 pub(crate) mod trace;

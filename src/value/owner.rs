@@ -187,6 +187,20 @@ impl Owner {
         &self.accounts
     }
 
+    /// This owner less what a change from `before` to `after` took away, and nothing that it gave:
+    /// flags and memberships.
+    pub(crate) fn narrowed_by(self, before: &Self, after: &Self) -> Self {
+        let kept = |own: bool, before: bool, after: bool| own && (after || !before);
+        let is_active = kept(self.is_active, before.is_active, after.is_active);
+        let is_staff = kept(self.is_staff, before.is_staff, after.is_staff);
+        let is_superuser = kept(self.is_superuser, before.is_superuser, after.is_superuser);
+        let is_kept =
+            |own: &&AccountId| kept(true, before.is_member_of(own), after.is_member_of(own));
+        let accounts: Vec<AccountId> = self.accounts.iter().filter(is_kept).cloned().collect();
+        let owner = self.with_active(is_active).with_staff(is_staff).with_superuser(is_superuser);
+        owner.with_accounts(accounts)
+    }
+
     /// Whether the owner is a member of `account`.
     #[must_use]
     pub fn is_member_of(&self, account: &AccountId) -> bool {

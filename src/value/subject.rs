@@ -3,7 +3,7 @@
 use super::{digest::TokenDigest, key::KeyId, owner::OwnerId};
 
 /// What a revocation is about: whatever was read about it before is outdated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Subject {
     /// One token: its key, and also that there was none.

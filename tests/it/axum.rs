@@ -136,6 +136,12 @@ async fn a_missing_layer_answers_500_and_says_what_to_add() {
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(answer.body.contains(".layer(TokenAuthLayer::new(auth))"), "{answer:?}");
     }
+    let mut grpc = bare("/");
+    *grpc.method_mut() = Method::POST;
+    *grpc.version_mut() = http::Version::HTTP_2;
+    grpc.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    let app: Router = Router::new().route("/", axum::routing::post(hello));
+    assert_eq!(send(&app, grpc).await.header("grpc-status"), Some("13"));
     // The layer on the wrong side of the routes: what is added after it is not behind it.
     let app = Router::new().layer(required().await).route("/", get(hello));
     let answer = send(&app, keyed()).await;

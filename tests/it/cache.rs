@@ -5,8 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use tower_token_auth::{
-    ApiKey, Authenticator, AuthenticatorBuilder, Owner, Record, RejectionKind,
-    store::KeyRepository, testing::ManualClock,
+    ApiKey, Authenticator, AuthenticatorBuilder, Owner, Record, RejectionKind, testing::ManualClock,
 };
 
 use crate::support::{Decision, Fault, Scripted, TOKEN, ask, idle, issue, issue_with, long_ago};
@@ -43,7 +42,7 @@ impl Setup {
 
     async fn switch_off(&self) {
         let mut edit = |record: &Record| Some(record.key().clone().with_active(false));
-        self.store.update(self.key.id(), &mut edit).await.unwrap();
+        crate::support::edit(&self.store, self.key.id(), &mut edit).await.unwrap();
     }
 }
 

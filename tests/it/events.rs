@@ -16,8 +16,8 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::{Layer as _, service_fn};
 use tower_token_auth::{
-    Authenticator, Event, Events, KeyId, KeyUpdate, NewKey, Owner, TokenAuthLayer, TokenFormat,
-    store::KeyRepository as _,
+    Authenticator, DigestAlgorithm, Event, Events, ImportedKey, KeyId, KeyUpdate, NewKey, Owner,
+    RequireScopeLayer, Rotation, TokenAuthLayer, TokenDigest, TokenFormat,
 };
 
 use crate::support::{
@@ -25,6 +25,8 @@ use crate::support::{
     http::{get, name_of_key, send, with_authorization, with_token},
     issue, issue_with, long_ago,
 };
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A listener that keeps what it hears, as words.
 #[derive(Clone, Default)]
@@ -150,6 +152,18 @@ async fn modes_of_the_layer_are_told_by_what_they_decide() {
 ///
 /// Seen to fail without `tell_refusal` in `Visitor::refuse`.
 #[cfg(feature = "axum")]
+/// Seen to fail without `tell_refusal` in `Requirement::refuse`.
+#[tokio::test]
+async fn a_refusal_for_a_scope_is_told_by_the_layer_it_answers_as() {
+    let (auth, _store, heard, id) = setup().await;
+    let layer = TokenAuthLayer::new(auth);
+    let scopes = RequireScopeLayer::all(["write"]).unwrap().answering_as(&layer);
+    let service = layer.layer(scopes.layer(service_fn(name_of_key::<Full<Bytes>>)));
+    assert_eq!(send(&service, with_token()).await.status, StatusCode::FORBIDDEN);
+    let told = ["requested".to_owned(), format!("succeeded {id} of ada")];
+    assert_eq!(heard.since(), [&told[..], &[format!("failed out_of_scope {id}")]].concat());
+}
+
 #[tokio::test]
 async fn a_visitor_who_is_refused_after_all_is_told() {
     use tower_token_auth::AuthenticatedKey;
@@ -186,7 +200,7 @@ async fn calls_without_tower_are_told_once() {
     assert_eq!(heard.since(), ["failed unknown"], "by its checksum, without a look");
 
     // The token is given to another key: the old one is refused, and so it is told.
-    store.delete(id).await.unwrap();
+    crate::support::remove(&store, id).await.unwrap();
     issue(&store, TOKEN).await;
     auth.flush();
     assert!(auth.recheck(&key).await.is_err());
@@ -218,7 +232,28 @@ async fn changes_are_told_when_they_are_certain() {
     keys.toggle_active(id).await.unwrap();
     assert_eq!(heard.since(), [format!("activated {id} of ada")]);
     keys.activate(id).await.unwrap();
-    assert_eq!(heard.since(), [format!("activated {id} of ada")], "it stays so");
+    assert_eq!(heard.since(), [format!("updated {id} of ada")], "it was active already");
+    let (next, _) = keys.rotate(id, Rotation::at_once()).await.unwrap();
+    assert_eq!(heard.since(), [format!("rotated {id} to {}", next.id())]);
+    let (last, _) = keys.rotate(next.id(), Rotation::with_grace(HOUR)).await.unwrap();
+    assert_eq!(heard.since(), [format!("rotated {} to {}", next.id(), last.id())]);
+    keys.deactivate(last.id()).await.unwrap();
+    let ended = [last.id(), next.id()].map(|id| format!("deactivated {id} of ada"));
+    assert_eq!(heard.since(), ended, "with the key in its grace");
+    keys.delete(last.id()).await.unwrap();
+    assert_eq!(heard.since(), [format!("deleted {} of ada", last.id())]);
+    let (id, id_of_next) = (keys.activate(id).await.unwrap().id(), next.id());
+    assert_eq!(heard.since(), [format!("activated {id} of ada")]);
+    assert_eq!(keys.revoke_all("ada").await.unwrap(), 1);
+    assert_eq!(heard.since(), [format!("deactivated {id} of ada")]);
+    keys.activate(id_of_next).await.unwrap();
+    let hex = TokenDigest::of(DigestAlgorithm::Sha256, "imported").to_hex();
+    let imported = ImportedKey::new(hex, Owner::staff("ada"));
+    let imported = keys.import(imported.clone()).await.unwrap().record.id();
+    let told = [format!("activated {id_of_next} of ada"), format!("created {imported} of ada")];
+    assert_eq!(heard.since(), told);
+    keys.activate(id).await.unwrap();
+    heard.since();
 
     // Not before the commit, nor when the caller is gone by then.
     store.hold_changes();

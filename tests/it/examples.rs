@@ -375,15 +375,49 @@ fn keys_leads_a_key_through_its_life() {
         assert!(keys(folder.path(), &[command, id]).status.success());
         assert!(listed(folder.path()).contains(active), "{command}");
     }
-    assert!(keys(folder.path(), &["delete", id]).status.success());
-    assert_eq!(listed(folder.path()).lines().count(), 1, "only the head is left");
-    let wrong: [&[&str]; 5] =
-        [&[], &["revoke"], &["create"], &["deactivate", "x"], &["deactivate", id]];
-    for arguments in wrong {
+    let said = |arguments: &[&str]| {
+        let output = keys(folder.path(), arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rotated = said(&["rotate", id, "24"]);
+    assert!(rotated.starts_with("rotated first: ") && rotated.contains(&format!("replaces {id}")));
+    let counted = |arguments: &[&str]| said(arguments).lines().count() - 1;
+    for (filter, rows) in [
+        ("owner=keys", 2),
+        ("owner=nobody", 0),
+        ("active=true", 2),
+        ("active=false", 0),
+        ("expiring=2", 1),
+        ("unused=0", 2),
+        ("unused=1", 0),
+        ("text=FIRST", 2),
+        ("tag=none", 0),
+    ] {
+        assert_eq!(counted(&["list", filter]), rows, "{filter}");
+    }
+    assert_eq!(counted(&["list", "active=true", "expiring=2"]), 1);
+    let report = said(&["report"]);
+    for line in ["2 active keys never used", "0 active keys not used since ", "0 active keys made "]
+    {
+        assert!(report.contains(line), "{report}");
+    }
+    said(&["delete", id]);
+    assert_eq!(listed(folder.path()).lines().count(), 2, "the head and the key's successor");
+    let wrong: [(&[&str], &str); 8] = [
+        (&[], "usage: "),
+        (&["revoke"], "usage: "),
+        (&["create"], "usage: "),
+        (&["list", "colour=red"], "is no filter"),
+        (&["list", "unused=x"], "give a number of days"),
+        (&["rotate", id, "-1"], "give whole hours"),
+        (&["deactivate", "x"], "is no key id"),
+        (&["deactivate", id], "no such key"),
+    ];
+    for (arguments, reason) in wrong {
         let output = keys(folder.path(), arguments);
         assert!(!output.status.success(), "{arguments:?}");
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error.lines().count(), 1, "{error}");
-        assert!(error.starts_with("keys: "), "{error}");
+        assert!(error.starts_with("keys: ") && error.contains(reason), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{runtime, time::timeout};
-use tower_token_auth::{Authenticator, RejectionKind, Subject, store::KeyRepository};
+use tower_token_auth::{Authenticator, RejectionKind, Subject};
 
 use crate::support::{
     Decision, Fault, Scripted, TOKEN, ask, block_on, digest, idle, issue, poll_times, rounds,
@@ -339,7 +339,7 @@ fn followers_without_a_runtime_do_not_wait_for_one() {
 async fn a_token_that_went_to_another_key_admits_no_longer_for_the_first() {
     let (auth, store) = scripted().await;
     let first = auth.authenticate(TOKEN).await.unwrap();
-    KeyRepository::delete(&store, first.id()).await.unwrap();
+    crate::support::remove(&store, first.id()).await.unwrap();
     let second = issue(&store, TOKEN).await;
     auth.flush();
     assert_eq!(auth.authenticate(TOKEN).await.unwrap().id(), second.id());

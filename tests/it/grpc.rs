@@ -29,7 +29,7 @@ struct Name {
 
 /// Answers with the name of the key that called.
 #[derive(Clone)]
-struct Greeter;
+pub(crate) struct Greeter;
 
 impl NamedService for Greeter {
     const NAME: &'static str = "test.Greeter";
@@ -67,7 +67,7 @@ impl Service<Request<Body>> for Greeter {
 }
 
 /// A channel to a server at the far end of a pipe, which `serve` runs.
-async fn channel<F>(serve: impl FnOnce(tokio_pipe::Connections) -> F) -> Channel
+pub(crate) async fn channel<F>(serve: impl FnOnce(tokio_pipe::Connections) -> F) -> Channel
 where
     F: Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
 {
@@ -83,10 +83,10 @@ where
 }
 
 /// The stream of connections that tonic's server wants, of one.
-mod tokio_pipe {
+pub(crate) mod tokio_pipe {
     use futures_util::{StreamExt as _, stream};
 
-    pub(super) type Connections =
+    pub(crate) type Connections =
         stream::BoxStream<'static, Result<tokio::io::DuplexStream, std::io::Error>>;
 
     pub(super) fn one(far: tokio::io::DuplexStream) -> Connections {
@@ -95,7 +95,7 @@ mod tokio_pipe {
     }
 }
 
-async fn greet(channel: &Channel, token: Option<&str>) -> Result<String, Status> {
+pub(crate) async fn greet(channel: &Channel, token: Option<&str>) -> Result<String, Status> {
     let mut client = Client::new(channel.clone());
     client.ready().await.expect("an open channel");
     let mut request = tonic::Request::new(Name { name: "hello".to_owned() });

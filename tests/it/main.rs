@@ -28,6 +28,8 @@ mod readiness;
 #[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod scopes;
 #[cfg(all(feature = "tracing", feature = "serde", feature = "metrics"))]
 mod secrets;
 #[cfg(feature = "test-util")]

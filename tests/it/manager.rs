@@ -9,11 +9,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tower_token_auth::{
-    ApiKey, Authenticator, DigestAlgorithm, Issuing, KeyError, KeyId, KeyManager, KeyUpdate,
-    MemoryStore, NewKey, Owner, OwnerId, OwnerUpdate, Page, Record, RejectionKind, TokenDigest,
-    TokenFormat,
+    ApiKey, Authenticator, DigestAlgorithm, Issuing, KeyError, KeyFilter, KeyId, KeyManager,
+    KeyUpdate, MemoryStore, NewKey, Owner, OwnerId, OwnerUpdate, Page, Record, RejectionKind,
+    TokenDigest, TokenFormat,
     store::{
-        Capabilities, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
+        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         StoreError,
     },
     testing::ManualClock,
@@ -146,7 +146,7 @@ async fn bad_input_is_refused_with_a_reason_and_nothing_is_written() {
         (NewKey::default().expires_at(now), "not in the future"),
         (NewKey::default().expires_at(now - chrono::Duration::days(1)), "not in the future"),
         (NewKey::default().expires_in(Duration::ZERO), "not in the future"),
-        (NewKey::default().expires_in(Duration::MAX), "year 9999"),
+        (NewKey::default().expires_in(Duration::MAX), "years 1 to 9999"),
         (NewKey::default().token_prefix("elevenchars"), "10 characters"),
     ];
     for (new, reason) in refused {
@@ -156,7 +156,7 @@ async fn bad_input_is_refused_with_a_reason_and_nothing_is_written() {
     for owner in [Owner::staff(""), Owner::staff("x".repeat(129))] {
         assert!(keys.create(owner, NewKey::default()).await.unwrap_err().is_invalid());
     }
-    assert!(keys.list(Page::default()).await.unwrap().keys.is_empty());
+    assert!(keys.list(KeyFilter::all(), Page::default()).await.unwrap().keys.is_empty());
     let id = made(&keys).await;
     for update in [KeyUpdate::new().name(""), KeyUpdate::new().expires_at(Some(now))] {
         assert!(keys.update(id, update).await.unwrap_err().is_invalid());
@@ -203,15 +203,20 @@ async fn pages_follow_each_other_and_a_change_around_them_shifts_none() {
     }
     // All were made at one moment of the clock, so their order is that of their ids.
     expected.sort_unstable();
-    let first = keys.list(Page::first(2)).await.unwrap();
+    let first = keys.list(KeyFilter::all(), Page::first(2)).await.unwrap();
     keys.delete(first.keys[0].id()).await.unwrap();
-    let second = keys.list(Page::first(2).after(first.next.unwrap())).await.unwrap();
-    let third = keys.list(Page::first(2).after(second.next.unwrap())).await.unwrap();
+    let second =
+        keys.list(KeyFilter::all(), Page::first(2).after(first.next.unwrap())).await.unwrap();
+    let third =
+        keys.list(KeyFilter::all(), Page::first(2).after(second.next.unwrap())).await.unwrap();
     assert!(third.next.is_none());
     let pages = [first.keys, second.keys, third.keys].concat();
     assert_eq!(pages.iter().map(Record::id).collect::<Vec<_>>(), expected);
-    assert!(keys.list(Page::first(4)).await.unwrap().next.is_none(), "exactly full and the last");
-    assert_eq!(keys.list(Page::first(0)).await.unwrap().keys.len(), 1);
+    assert!(
+        keys.list(KeyFilter::all(), Page::first(4)).await.unwrap().next.is_none(),
+        "exactly full and the last"
+    );
+    assert_eq!(keys.list(KeyFilter::all(), Page::first(0)).await.unwrap().keys.len(), 1);
 }
 
 #[tokio::test]
@@ -264,7 +269,7 @@ async fn a_read_only_authenticator_manages_nothing() {
         keys.accessed(id).await.map(drop),
         keys.update(id, KeyUpdate::new()).await.map(drop),
         keys.delete(id).await.map(drop),
-        keys.list(Page::default()).await.map(drop),
+        keys.list(KeyFilter::all(), Page::default()).await.map(drop),
         keys.create_owner("ada").await.map(drop),
         keys.update_owner("ada", OwnerUpdate::new()).await.map(drop),
     ];
@@ -415,21 +420,23 @@ impl KeyRepository for Odd {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
-        self.around(self.rows.insert(key, owner, judge)).await
+        self.around(self.rows.insert(key, owner, caller, judge)).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
         self.rows.get(id).await
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
-        self.around(self.rows.update(id, edit)).await
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        self.around(self.rows.delete(id)).await
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.around(self.rows.change(ids, caller, plan)).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
@@ -440,11 +447,12 @@ impl KeyRepository for Odd {
         self.rows.owner(id).await
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
-        self.around(self.rows.insert_owner(owner)).await
-    }
-
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        self.around(self.rows.update_owner(id, edit)).await
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
+        self.around(self.rows.change_owner(id, caller, edit)).await
     }
 }

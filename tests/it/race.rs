@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use tower_token_auth::{Authenticator, KeyId, Record, Subject, store::KeyRepository};
+use tower_token_auth::{Authenticator, KeyId, Record, Subject};
 
 use crate::support::{Scripted, TOKEN, block_on, issue, rounds};
 
@@ -106,7 +106,7 @@ fn authenticate_until_over(course: &Course, auth: &Authenticator) {
 fn take_out(race: u64, auth: &Authenticator, store: &Scripted, id: &KeyId) {
     let keys = auth.keys();
     let mut edit = |record: &Record| Some(record.key().clone().with_active(false));
-    let mut behind_its_back = || block_on(store.update(*id, &mut edit)).unwrap();
+    let mut behind_its_back = || block_on(crate::support::edit(store, *id, &mut edit)).unwrap();
     match race % 5 {
         0 => drop(block_on(keys.deactivate(*id)).unwrap()),
         1 => drop(block_on(keys.deactivate_owner("ada")).unwrap()),

@@ -17,8 +17,8 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 #[cfg(feature = "sqlite")]
 use tower_token_auth::store::KeyRepository as _;
 use tower_token_auth::{
-    Authenticator, DigestAlgorithm, Event, KeyUpdate, NewKey, Owner, Page, Rejection, SharedStore,
-    Subject, Token, TokenAuthLayer, TokenDigest, TokenFormat, store::KeyStore as _,
+    Authenticator, DigestAlgorithm, Event, KeyFilter, KeyUpdate, NewKey, Owner, Page, Rejection,
+    SharedStore, Subject, Token, TokenAuthLayer, TokenDigest, TokenFormat, store::KeyStore as _,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt as _};
@@ -261,7 +261,7 @@ async fn act(transcript: &Transcript) -> Vec<String> {
     let id = record.id();
     transcript.shown(&keys.toggle_active(id).await);
     transcript.shown(&keys.update(id, KeyUpdate::new().description(Some("for tests"))).await);
-    transcript.shown(&keys.list(Page::default()).await);
+    transcript.shown(&keys.list(KeyFilter::all(), Page::default()).await);
     transcript.shown(&keys.accessed(id).await);
     store.lose_answers();
     transcript.failed(&keys.deactivate(id).await.unwrap_err());
@@ -346,7 +346,8 @@ async fn no_part_of_a_token_is_logged_or_said_by_sqlite() {
     let keys = auth.keys();
     let (record, token) = keys.create(Owner::staff("ada"), NewKey::default()).await.unwrap();
     transcript.shown(&auth.authenticate(token.expose()).await);
-    let again = store.insert(record.key().clone(), record.owner().clone(), &mut |_| true).await;
+    let again =
+        store.insert(record.key().clone(), record.owner().clone(), None, &mut |_, _| true).await;
     transcript.failed(&again.unwrap_err());
     transcript.shown(&keys.deactivate(record.id()).await);
     transcript.failed(&auth.authenticate(token.expose()).await.unwrap_err());

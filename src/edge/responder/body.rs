@@ -15,8 +15,9 @@ pin_project! {
     /// service's own, or a refusal's bytes.
     ///
     /// It is a [`Body`] with the inner body's data and error, for any inner body whose data can be
-    /// made from [`Bytes`]. Axum boxes a foreign body once more on its way out (one allocation);
-    /// where that matters, `axum::body::Body::from` undoes the wrapping without one.
+    /// made from [`Bytes`]. Axum boxes a foreign body once more on its way out (one allocation for
+    /// each of its own `layer` calls); where that matters, `axum::body::Body::from` undoes the
+    /// wrapping without one, however many layers of this crate made it.
     pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -96,9 +97,15 @@ where
 }
 
 #[cfg(feature = "axum")]
-impl From<ResponseBody<axum_core::body::Body>> for axum_core::body::Body {
-    fn from(body: ResponseBody<Self>) -> Self {
-        body.into_inner_or(Self::from)
+impl<B> From<ResponseBody<B>> for axum_core::body::Body
+where
+    Self: From<B>,
+{
+    fn from(body: ResponseBody<B>) -> Self {
+        match body.kind {
+            Kind::Inner { body } => body.into(),
+            Kind::Refusal { bytes } => bytes.into(),
+        }
     }
 }
 

@@ -44,18 +44,23 @@ impl GrpcMode {
 
 impl Responder for Grpc {
     fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        let headers = response.headers_mut();
-        let content_type = content_type(request).cloned();
-        headers.insert(
-            CONTENT_TYPE,
-            content_type.unwrap_or_else(|| HeaderValue::from_static("application/grpc")),
-        );
-        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(rejection.grpc_code())));
-        let message = HeaderValue::try_from(percent_encoded(rejection.detail()));
-        headers.insert(GRPC_MESSAGE, message.expect("percent-encoded text is visible ASCII"));
-        response
+        status(rejection.grpc_code(), rejection.detail(), request)
     }
+}
+
+/// A status alone, in answer to `request`.
+pub(super) fn status(code: u8, message: &str, request: &Parts) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    let content_type = content_type(request).cloned();
+    headers.insert(
+        CONTENT_TYPE,
+        content_type.unwrap_or_else(|| HeaderValue::from_static("application/grpc")),
+    );
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
+    let message = HeaderValue::try_from(percent_encoded(message));
+    headers.insert(GRPC_MESSAGE, message.expect("percent-encoded text is visible ASCII"));
+    response
 }
 
 /// The request's content type, if it is one of gRPC's and may come with this HTTP version.

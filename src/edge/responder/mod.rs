@@ -6,7 +6,8 @@
 //!    are written out. The request's head that it is handed has its credential marked sensitive.
 //! 2. Whatever it answers, the layer adds the [`Rejection`] to the response's extensions and
 //!    `Cache-Control: no-store`; to a 401 without a challenge, one `WWW-Authenticate` field for each
-//!    configured scheme; to a 503 without it, `Retry-After`.
+//!    configured scheme; to a 403 for a missing scope, the one that RFC 6750 has for `Bearer`, if
+//!    that is configured; to a 503 without it, `Retry-After`.
 //! 3. gRPC requests are answered as gRPC unless a responder is set: see [`GrpcMode`].
 //!
 //! # Example
@@ -29,6 +30,7 @@ pub(crate) mod body;
 mod challenge;
 mod grpc;
 mod knox;
+mod no_layer;
 mod problem;
 mod table;
 
@@ -40,11 +42,13 @@ use http::{
 };
 
 use super::credential::Sources;
-use crate::usecase::rejection::Rejection;
+use crate::usecase::rejection::{Rejection, RejectionKind};
 
 pub use grpc::{Grpc, GrpcMode};
 pub use knox::Knox;
 pub use problem::Problem;
+
+pub(super) use no_layer::no_layer;
 
 /// Turns a refusal into a response; closures are responders.
 pub trait Responder: Send + Sync + 'static {
@@ -68,7 +72,10 @@ pub(super) fn dress(response: &mut Response<Bytes>, rejection: &Rejection, sourc
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
-        challenge::add(headers, rejection.kind(), sources);
+        challenge::add(headers, rejection, sources);
+    }
+    if status == StatusCode::FORBIDDEN && rejection.kind() == RejectionKind::OutOfScope {
+        challenge::add_for_scope(headers, rejection, sources);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         // Whole seconds, rounded up: an early retry would only be refused again.
@@ -93,7 +100,6 @@ fn response(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::usecase::rejection::RejectionKind;
 
     fn head() -> Parts {
         http::Request::new(()).into_parts().0
@@ -131,8 +137,6 @@ mod tests {
     #[test]
     fn words_for_what_no_request_provokes_yet() {
         let knox = |kind| Knox.respond(&Rejection::new(kind), &head()).into_body();
-        let no_permission = r#"{"detail":"You do not have permission to perform this action."}"#;
-        assert_eq!(knox(RejectionKind::OutOfScope), no_permission);
         let settled = r#"{"detail":"a change to the API key is being settled; try again"}"#;
         assert_eq!(knox(RejectionKind::Suspect), settled);
     }

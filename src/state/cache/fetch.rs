@@ -57,6 +57,10 @@ impl Cache {
                 Some(Landing::Read(slot)) => {
                     let now = self.clock.read();
                     self.notice_clock_jump(&now);
+                    // Before the stamps are looked at.
+                    if self.suspects.hold(slot.digest(), slot.record().map(Arc::as_ref)) {
+                        return Err(ReadError::Suspect);
+                    }
                     let is_own = demand == Demand::Current || slot.loaded_at() >= flight.began();
                     if is_own && slot.is_current(&self.fence) {
                         return Ok(slot);

@@ -11,6 +11,7 @@ mod map;
 mod publish;
 mod sieve;
 mod slot;
+mod suspects;
 mod sync;
 mod table;
 
@@ -31,6 +32,7 @@ pub use sync::READ_MODIFY_WRITE;
 use self::{
     fence::Fence,
     flight::{Breaker, Flights, Lanes},
+    suspects::Suspects,
     table::Table,
 };
 use crate::{
@@ -64,6 +66,7 @@ pub(crate) struct Cache {
     store: Arc<dyn DynStore>,
     clock: Clock,
     fence: Fence,
+    suspects: Suspects,
     present: Table,
     absent: Table,
     flights: Flights,
@@ -86,6 +89,8 @@ pub(crate) enum Known {
     Present { record: Arc<Record>, chores: Option<Arc<Slot>> },
     /// That there was none.
     Absent,
+    /// That a change of it is not settled.
+    Suspect,
 }
 
 impl Cache {
@@ -103,6 +108,7 @@ impl Cache {
             store,
             clock,
             fence,
+            suspects: Suspects::default(),
             present: Table::new(settings.capacity),
             absent: Table::new(settings.absent_capacity),
             flights: Flights::new(store_timeout.min(fresh_ttl).min(absent_ttl)),
@@ -129,6 +135,7 @@ impl Cache {
         levels.present = self.present.len();
         levels.absent = self.absent.len();
         levels.in_flight = self.lanes.taken();
+        levels.suspects = self.suspects.count();
     }
 
     /// What is known of a digest and may be relied on at `now`, which was read after the
@@ -136,6 +143,10 @@ impl Cache {
     pub(crate) fn lookup(&self, digest: &TokenDigest, now: &Reading) -> Option<Known> {
         self.notice_clock_jump(now);
         let present = self.present.read(digest, |slot| {
+            // Before the stamps are looked at, which `usable` does.
+            if self.suspects.hold(digest, slot.record().map(Arc::as_ref)) {
+                return Some(Known::Suspect);
+            }
             let record = self.usable(slot, now).then(|| slot.record())??;
             let has_chores = slot.wants_refresh(now.monotonic)
                 || now.monotonic.as_nanos() >= slot.due().load(Ordering::Relaxed);
@@ -143,7 +154,12 @@ impl Cache {
             Some(Known::Present { record: Arc::clone(record), chores })
         });
         present.or_else(|| {
-            self.absent.read(digest, |slot| self.usable(slot, now).then_some(Known::Absent))
+            self.absent.read(digest, |slot| {
+                if self.suspects.hold(digest, None) {
+                    return Some(Known::Suspect);
+                }
+                self.usable(slot, now).then_some(Known::Absent)
+            })
         })
     }
 
@@ -156,6 +172,19 @@ impl Cache {
     /// Outdates whatever was read about `subjects` before this call. Call it after the commit.
     pub(crate) fn revoke(&self, subjects: &[Subject]) {
         self.fence.revoke(subjects);
+    }
+
+    /// Answers nothing about `subjects` from here on: a change of them may or may not have been made.
+    pub(crate) fn suspect(&self, subjects: &[Subject]) {
+        self.suspects.mark(subjects);
+        self.fence.revoke(subjects);
+    }
+
+    /// Takes a [`suspect`](Self::suspect) back: by now it is certain what was made. What was read
+    /// meanwhile is outdated first.
+    pub(crate) fn settled(&self, subjects: &[Subject]) {
+        self.fence.revoke(subjects);
+        self.suspects.clear(subjects);
     }
 
     /// Outdates whatever was read before this call.

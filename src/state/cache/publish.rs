@@ -12,6 +12,10 @@ impl Cache {
     /// elsewhere and this read is how we learn of it. Then the older slot is revoked, not merely
     /// replaced, as it may be held outside the tables (rule 10).
     pub(super) fn publish(&self, slot: Slot) -> Arc<Slot> {
+        // What is suspect is not kept; who waits for it is told so.
+        if self.suspects.hold(slot.digest(), slot.record().map(Arc::as_ref)) {
+            return Arc::new(slot);
+        }
         let mut slot = slot;
         for table in [&self.present, &self.absent] {
             let Some(old) = table.peek(slot.digest()) else { continue };

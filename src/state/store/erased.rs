@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::{
     contract::{
-        Capabilities, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
+        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
     },
     error::StoreError,
 };
@@ -45,14 +45,28 @@ impl<T: KeyStore> DynStore for T {
 /// [`KeyRepository`], as a trait object can be.
 pub(crate) trait DynRepository: DynStore {
     fn capabilities(&self) -> Capabilities;
-    fn insert<'a>(&'a self, key: ApiKey, owner: Owner, judge: OwnerJudge<'a>) -> Boxed<'a, Record>;
+    fn insert<'a>(
+        &'a self,
+        key: ApiKey,
+        owner: Owner,
+        caller: Option<&'a OwnerId>,
+        judge: InsertJudge<'a>,
+    ) -> Boxed<'a, Record>;
     fn get(&self, id: KeyId) -> Boxed<'_, Option<Record>>;
-    fn update<'a>(&'a self, id: KeyId, edit: KeyEdit<'a>) -> Boxed<'a, Record>;
-    fn delete(&self, id: KeyId) -> Boxed<'_, Record>;
+    fn change<'a>(
+        &'a self,
+        ids: &'a [KeyId],
+        caller: Option<&'a OwnerId>,
+        plan: KeyPlan<'a>,
+    ) -> Boxed<'a, Vec<Record>>;
     fn list(&self, query: KeyQuery) -> Boxed<'_, Vec<Record>>;
     fn owner<'a>(&'a self, id: &'a OwnerId) -> Boxed<'a, Option<Owner>>;
-    fn insert_owner(&self, owner: Owner) -> Boxed<'_, ()>;
-    fn update_owner<'a>(&'a self, id: &'a OwnerId, edit: OwnerEdit<'a>) -> Boxed<'a, Owner>;
+    fn change_owner<'a>(
+        &'a self,
+        id: &'a OwnerId,
+        caller: Option<&'a OwnerId>,
+        edit: OwnerEdit<'a>,
+    ) -> Boxed<'a, Owner>;
 }
 
 impl<T: KeyRepository> DynRepository for T {
@@ -60,20 +74,27 @@ impl<T: KeyRepository> DynRepository for T {
         KeyRepository::capabilities(self)
     }
 
-    fn insert<'a>(&'a self, key: ApiKey, owner: Owner, judge: OwnerJudge<'a>) -> Boxed<'a, Record> {
-        Box::pin(KeyRepository::insert(self, key, owner, judge))
+    fn insert<'a>(
+        &'a self,
+        key: ApiKey,
+        owner: Owner,
+        caller: Option<&'a OwnerId>,
+        judge: InsertJudge<'a>,
+    ) -> Boxed<'a, Record> {
+        Box::pin(KeyRepository::insert(self, key, owner, caller, judge))
     }
 
     fn get(&self, id: KeyId) -> Boxed<'_, Option<Record>> {
         Box::pin(KeyRepository::get(self, id))
     }
 
-    fn update<'a>(&'a self, id: KeyId, edit: KeyEdit<'a>) -> Boxed<'a, Record> {
-        Box::pin(KeyRepository::update(self, id, edit))
-    }
-
-    fn delete(&self, id: KeyId) -> Boxed<'_, Record> {
-        Box::pin(KeyRepository::delete(self, id))
+    fn change<'a>(
+        &'a self,
+        ids: &'a [KeyId],
+        caller: Option<&'a OwnerId>,
+        plan: KeyPlan<'a>,
+    ) -> Boxed<'a, Vec<Record>> {
+        Box::pin(KeyRepository::change(self, ids, caller, plan))
     }
 
     fn list(&self, query: KeyQuery) -> Boxed<'_, Vec<Record>> {
@@ -84,11 +105,12 @@ impl<T: KeyRepository> DynRepository for T {
         Box::pin(KeyRepository::owner(self, id))
     }
 
-    fn insert_owner(&self, owner: Owner) -> Boxed<'_, ()> {
-        Box::pin(KeyRepository::insert_owner(self, owner))
-    }
-
-    fn update_owner<'a>(&'a self, id: &'a OwnerId, edit: OwnerEdit<'a>) -> Boxed<'a, Owner> {
-        Box::pin(KeyRepository::update_owner(self, id, edit))
+    fn change_owner<'a>(
+        &'a self,
+        id: &'a OwnerId,
+        caller: Option<&'a OwnerId>,
+        edit: OwnerEdit<'a>,
+    ) -> Boxed<'a, Owner> {
+        Box::pin(KeyRepository::change_owner(self, id, caller, edit))
     }
 }

@@ -15,7 +15,8 @@ mod sqlite;
 pub mod conformance;
 
 pub use contract::{
-    Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
+    Capabilities, Cursor, Family, InsertJudge, KeyFilter, KeyOrder, KeyPlan, KeyQuery,
+    KeyRepository, KeyStore, KeyUse, KeyWrite, OwnerEdit, Standing,
 };
 pub(crate) use erased::{DynRepository, DynStore};
 pub use error::StoreError;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     contract::{
-        Capabilities, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
+        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
     },
     erased::DynRepository,
     error::StoreError,
@@ -60,21 +60,23 @@ impl KeyRepository for SharedStore {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
-        self.0.insert(key, owner, judge).await
+        self.0.insert(key, owner, caller, judge).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
         self.0.get(id).await
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
-        self.0.update(id, edit).await
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        self.0.delete(id).await
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.0.change(ids, caller, plan).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
@@ -85,11 +87,12 @@ impl KeyRepository for SharedStore {
         self.0.owner(id).await
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
-        self.0.insert_owner(owner).await
-    }
-
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        self.0.update_owner(id, edit).await
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
+        self.0.change_owner(id, caller, edit).await
     }
 }

@@ -1,13 +1,20 @@
 //! Changes keys: switches them on and off, edits, deletes, and notes that one was used.
 
-use super::{KeyError, KeyManager, policy::Judgement, settle::settle, update::KeyUpdate};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    KeyError, KeyManager,
+    judgement::{Judgement, Need},
+    ledger::Ledger,
+    settle::settle,
+    tell::Deeds,
+    update::KeyUpdate,
+};
 use crate::{
-    state::store::KeyUse,
-    usecase::events::Event,
-    value::{
-        key::{KeyId, Record},
-        subject::Subject,
-    },
+    state::store::{Family, KeyUse, KeyWrite},
+    value::key::{ApiKey, KeyId, Record},
 };
 
 /// The source's window: `accessed()` leaves a stored time alone until it is older than this.
@@ -24,14 +31,30 @@ impl KeyManager {
         self.switch(id, |_| true).await
     }
 
-    /// Makes a key unusable until it is activated again. No policy refuses this, and no
-    /// authentication in this process that begins after it returned is admitted.
+    /// Makes a key unusable until it is activated again, and with it the key that it replaced, if that
+    /// one is still in its [grace](Self::rotate). No policy refuses this, and no authentication in
+    /// this process that begins after it returned is admitted.
     ///
     /// # Errors
     /// `is_not_found`; `is_unsupported` when the store's schema has no active flag: delete the key
     /// instead; `is_outcome_unknown` when the store failed on the way: deactivate it again.
     pub async fn deactivate(&self, id: KeyId) -> Result<Record, KeyError> {
         self.switch(id, |_| false).await
+    }
+
+    /// Ends the key of a token that has leaked: deactivates it or, on a schema without an active flag,
+    /// deletes it. Returns its record.
+    ///
+    /// # Errors
+    /// `is_not_found` when it is no key's token; those of [`deactivate`](Self::deactivate). The token
+    /// itself is in none of them.
+    pub async fn revoke_token(&self, token: &str) -> Result<Record, KeyError> {
+        let id = self.find_by_token(token).await?.id();
+        if self.repository()?.capabilities().activation {
+            self.deactivate(id).await
+        } else {
+            self.delete(id).await
+        }
     }
 
     /// Deactivates an active key, and activates an inactive one.
@@ -54,73 +77,148 @@ impl KeyManager {
         if !repository.capabilities().last_use {
             return Err(KeyError::not_in_schema("when a key was last used"));
         }
-        let digest = *self.get(id).await?.key().digest();
+        let digest = *self.manageable(id).await?.key().digest();
         let at = self.now();
         let key_use = KeyUse { key: id, digest, at, if_before: at - ACCESS_WINDOW };
         let written = repository.record_uses(&[key_use]).await;
         Ok(written.map_err(KeyError::noting)? > 0)
     }
 
-    /// Changes what `update` gives and leaves the rest.
+    /// Changes what `update` gives and leaves the rest. Scopes that it takes away are also taken from
+    /// the key that this one replaced, if that one is still in its [grace](Self::rotate).
     ///
     /// # Errors
     /// `is_invalid` when a field is too long, or the expiry not in the future (to end a key now,
     /// deactivate it); `is_not_found`; `is_unsupported` when the store's schema has no place for a
     /// field; `is_outcome_unknown` when the store failed on the way.
     pub async fn update(&self, id: KeyId, update: KeyUpdate) -> Result<Record, KeyError> {
-        let repository = self.repository()?;
         let now = self.now();
-        update.check(repository.capabilities(), now)?;
-        let mut edit =
-            |record: &Record| Some(update.apply(record.key().clone()).with_updated_at(now));
-        let change = repository.update(id, &mut edit);
-        let outcome = settle(&*self.inner, &[Subject::Key(id)], change).await;
-        let record = outcome.map_err(KeyError::changing_key)?;
-        self.inner.tell(Event::Updated { key: id, owner: record.owner().id() });
-        Ok(record)
+        update.check(self.repository()?.capabilities(), now)?;
+        self.change_one(id, |family, judgement| {
+            judgement.lets(Need::Manage, family.key.key(), family.caller.as_ref()).then(|| {
+                let before = family.key.key();
+                let after = update.apply(before.clone()).with_updated_at(now);
+                let narrowed = in_grace(family, now)
+                    .filter(|_| before.scopes_beyond(&after).next().is_some())
+                    .map(|older| {
+                        older.clone().narrowed_by(before, &only_scopes_of(before, &after))
+                    });
+                let narrowed = narrowed.map(|older| KeyWrite::Update(older.with_updated_at(now)));
+                [KeyWrite::Update(after)].into_iter().chain(narrowed).collect()
+            })
+        })
+        .await
     }
 
-    /// Deletes a key for good, and returns it as it was.
+    /// Deletes a key for good, and with it the key that it replaced, if that one is still in its
+    /// [grace](Self::rotate). Returns it as it was.
     ///
     /// # Errors
     /// `is_not_found`; `is_outcome_unknown` when the store failed on the way: delete it again.
     pub async fn delete(&self, id: KeyId) -> Result<Record, KeyError> {
-        let change = self.repository()?.delete(id);
-        let outcome = settle(&*self.inner, &[Subject::Key(id)], change).await;
-        let record = outcome.map_err(KeyError::changing_key)?;
-        self.inner.tell(Event::Deleted { key: id, owner: record.owner().id() });
-        Ok(record)
+        let now = self.now();
+        self.change_one(id, |family, judgement| {
+            judgement
+                .lets(Need::Manage, family.key.key(), family.caller.as_ref())
+                .then(|| deletion(family, now))
+        })
+        .await
     }
 
     async fn switch(&self, id: KeyId, becomes: fn(bool) -> bool) -> Result<Record, KeyError> {
-        let repository = self.repository()?;
-        if !repository.capabilities().activation {
+        if !self.repository()?.capabilities().activation {
             return Err(KeyError::not_in_schema("keys have no active flag"));
         }
         let now = self.now();
-        let mut judgement = Judgement::by(&self.inner.settings.issuing);
-        let mut edit = |record: &Record| {
-            let is_active = becomes(record.key().is_active());
-            // A store may run this again on another row than the last time: the way off forgets
-            // what was said about the way on.
-            let is_admitted = if is_active {
-                judgement.admits(record.owner())
-            } else {
-                judgement.forget();
-                true
-            };
-            is_admitted.then(|| record.key().clone().with_active(is_active).with_updated_at(now))
-        };
-        let change = repository.update(id, &mut edit);
-        let outcome = settle(&*self.inner, &[Subject::Key(id)], change).await;
-        let record = outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))?;
-        let (key, owner) = (id, record.owner().id());
-        let is_active = record.key().is_active();
-        self.inner.tell(if is_active {
-            Event::Activated { key, owner }
-        } else {
-            Event::Deactivated { key, owner }
-        });
-        Ok(record)
+        self.change_one(id, |family, judgement| {
+            let key = family.key.key();
+            let is_active = becomes(key.is_active());
+            let may = judgement.lets(Need::Manage, key, family.caller.as_ref())
+                && (!is_active || judgement.admits(family.key.owner()));
+            may.then(|| {
+                if is_active {
+                    vec![KeyWrite::Update(key.clone().with_active(true).with_updated_at(now))]
+                } else {
+                    deactivation(family, now)
+                }
+            })
+        })
+        .await
     }
+
+    /// Changes one key as `decide` says, and answers with its row as it then stands.
+    pub(super) async fn change_one(
+        &self,
+        id: KeyId,
+        decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
+    ) -> Result<Record, KeyError> {
+        let changed = self.change_keys(&[id], decide).await?;
+        changed.into_iter().next().ok_or_else(KeyError::no_such_key)
+    }
+
+    /// Changes keys as `decide` says, all or none; answers with the rows that were written.
+    pub(super) async fn change_keys(
+        &self,
+        ids: &[KeyId],
+        mut decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
+    ) -> Result<Vec<Record>, KeyError> {
+        let repository = self.repository()?;
+        let places = self.places(ids.len()).await?;
+        let (ledger, mut judgement) = (Ledger::default(), self.judgement());
+        // By key, as a store may run its transaction again.
+        let mut deeds = BTreeMap::new();
+        let mut plan = |family: &Family| {
+            judgement.begin();
+            let writes = decide(family, &mut judgement)?;
+            ledger.writes(family, &writes);
+            deeds.insert(family.key.id(), Deeds::of(family, &writes));
+            Some(writes)
+        };
+        let change = repository.change(ids, self.caller.as_ref(), &mut plan);
+        let outcome = settle(&*self.inner, &ledger, places, change).await;
+        let written = outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))?;
+        deeds.values().flat_map(Deeds::events).for_each(|event| self.inner.tell(event));
+        Ok(written)
+    }
+
+    /// The key, if the caller may change it.
+    async fn manageable(&self, id: KeyId) -> Result<Record, KeyError> {
+        if self.caller.is_none() {
+            return self.get(id).await;
+        }
+        let mut seen = None;
+        self.change_keys(&[id], |family, judgement| {
+            seen = Some(family.key.clone());
+            let may = judgement.lets(Need::Manage, family.key.key(), family.caller.as_ref());
+            may.then(Vec::new)
+        })
+        .await?;
+        seen.ok_or_else(KeyError::no_such_key)
+    }
+}
+
+/// The key that this one replaced, if it can still be used.
+fn in_grace(family: &Family, now: DateTime<Utc>) -> Option<&ApiKey> {
+    family.predecessor.as_ref().filter(|older| older.is_active() && !older.is_expired_at(now))
+}
+
+/// Ends the grace of the key that this one replaced.
+pub(super) fn end_of_grace(family: &Family, now: DateTime<Utc>) -> Option<KeyWrite> {
+    let older = in_grace(family, now)?;
+    Some(KeyWrite::Update(older.clone().with_active(false).with_updated_at(now)))
+}
+
+pub(super) fn deactivation(family: &Family, now: DateTime<Utc>) -> Vec<KeyWrite> {
+    let key = family.key.key().clone().with_active(false).with_updated_at(now);
+    [KeyWrite::Update(key)].into_iter().chain(end_of_grace(family, now)).collect()
+}
+
+pub(super) fn deletion(family: &Family, now: DateTime<Utc>) -> Vec<KeyWrite> {
+    let older = in_grace(family, now).map(|older| KeyWrite::Delete(older.id()));
+    [KeyWrite::Delete(family.key.id())].into_iter().chain(older).collect()
+}
+
+/// `before` with the scopes of `after`: what of a change a predecessor takes part in.
+fn only_scopes_of(before: &ApiKey, after: &ApiKey) -> ApiKey {
+    before.clone().with_scopes(after.scopes())
 }

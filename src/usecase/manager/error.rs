@@ -29,7 +29,7 @@ enum Kind {
 }
 
 impl KeyError {
-    /// Whether the policy on who may hold a working key said no; nothing changed.
+    /// Whether a rule said no, such as the policy on who may hold a working key; nothing changed.
     #[must_use]
     pub fn is_business_rule(&self) -> bool {
         self.kind == Kind::BusinessRule
@@ -41,7 +41,8 @@ impl KeyError {
         self.kind == Kind::NotFound
     }
 
-    /// Whether an owner of that id is there already; nothing changed.
+    /// Whether an owner of that id, or another owner's key of that digest, is there already; nothing
+    /// changed.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.kind == Kind::Duplicate
@@ -98,8 +99,27 @@ impl KeyError {
         Self::new(Kind::NotFound, "no such owner: check the id, or create the owner first")
     }
 
+    pub(super) fn forbidden(words: &'static str) -> Self {
+        Self::new(Kind::Forbidden, words)
+    }
+
+    pub(super) fn too_many_lost() -> Self {
+        Self::new(
+            Kind::Unavailable,
+            "too many changes wait to be settled with the key store, and no other is begun: try \
+             again later",
+        )
+    }
+
     pub(super) fn owner_exists() -> Self {
         Self::new(Kind::Duplicate, "an owner of this id is there already: update it instead")
+    }
+
+    pub(super) fn key_exists() -> Self {
+        Self::new(
+            Kind::Duplicate,
+            "another key has this digest or this id already: find it by them, and delete it first",
+        )
     }
 
     pub(super) fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike as _, Utc};
 
 use super::error::KeyError;
-use crate::value::owner::{AccountId, Owner};
+use crate::{
+    state::store::{KeyFilter, Standing},
+    value::{
+        owner::{AccountId, Owner},
+        ownership::Relation,
+    },
+};
 
 /// Names, versions, tags, scopes and annotation names, in characters; the source's schema has 255.
 pub(super) const SHORT: usize = 255;
@@ -85,12 +91,45 @@ pub(super) fn expiry(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> Checked {
              expires",
         ));
     }
-    if expires_at.year() > LAST_YEAR {
+    year(expires_at)
+}
+
+/// A moment that every store can keep.
+pub(super) fn year(expires_at: DateTime<Utc>) -> Checked {
+    if !(1..=LAST_YEAR).contains(&expires_at.year()) {
         return Err(KeyError::invalid(
-            "the expiry is beyond the year 9999: give none for a key that never expires",
+            "the expiry is not in the years 1 to 9999: give none for a key that never expires",
         ));
     }
     Ok(())
+}
+
+/// A filter that no key could ever pass is a mistake, not a question.
+pub(super) fn filter(filter: &KeyFilter) -> Checked {
+    filter.tag.iter().try_for_each(|tag| line("tag to look for", tag))?;
+    filter.text.iter().try_for_each(|text| line("text to look for", text))?;
+    if let (Some(from), Some(before)) = (filter.expires_from, filter.expires_before)
+        && from >= before
+    {
+        return Err(contradiction("a key does not expire from a later moment to an earlier one"));
+    }
+    let owners = filter.standing.iter().filter(|standing| standing.relation == Relation::Owner);
+    let mut owners = owners.map(|standing| &standing.user).chain(&filter.owner);
+    let owner = owners.next();
+    if owners.any(|other| Some(other) != owner) {
+        return Err(contradiction("a key has one owner"));
+    }
+    let is_shared = |standing: &Standing| {
+        standing.relation == Relation::SharedWith && Some(&standing.user) == owner
+    };
+    if filter.standing.iter().any(is_shared) {
+        return Err(contradiction("no key is shared with its own owner"));
+    }
+    Ok(())
+}
+
+fn contradiction(why: &str) -> KeyError {
+    KeyError::invalid(format!("this filter contradicts itself, as {why}: leave a part of it out"))
 }
 
 pub(super) fn account(account: &AccountId) -> Checked {

@@ -1,16 +1,20 @@
-//! Lists keys, a page at a time.
+//! Finds keys: one by its id or its token, and many by what they are, a page at a time.
 
-use super::{KeyError, KeyManager};
+use super::{KeyError, KeyManager, limits};
 use crate::{
-    state::store::{Cursor, KeyQuery},
-    value::key::Record,
+    state::store::{Cursor, KeyFilter, KeyOrder, KeyQuery},
+    value::{
+        digest::TokenDigest,
+        key::{KeyId, Record},
+    },
 };
 
-/// Which keys a listing answers with.
+/// Which part of a listing is wanted, and in which order.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "pass it to `KeyManager::list`"]
 pub struct Page {
     limit: u32,
+    order: KeyOrder,
     after: Option<Cursor>,
 }
 
@@ -20,10 +24,17 @@ impl Page {
 
     /// The first `limit` keys, which is taken to be at least 1 and at most [`MAX`](Self::MAX).
     pub fn first(limit: u32) -> Self {
-        Self { limit: limit.clamp(1, Self::MAX), after: None }
+        Self { limit: limit.clamp(1, Self::MAX), order: KeyOrder::OldestFirst, after: None }
     }
 
-    /// Goes on where another page ended: pass that page's [`next`](KeyPage::next).
+    /// Lists the newest keys first. By default the oldest come first.
+    pub fn newest_first(mut self) -> Self {
+        self.order = KeyOrder::NewestFirst;
+        self
+    }
+
+    /// Goes on where another page ended: pass that page's [`next`](KeyPage::next), and the same filter
+    /// and order. Behind the last key the page is empty.
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(cursor);
         self
@@ -41,25 +52,74 @@ impl Default for Page {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyPage {
-    /// The keys, each with its owner: oldest first, ties by id.
+    /// The keys, each with its owner, in order of the time they were made; ties by id.
     pub keys: Vec<Record>,
     /// Where the next page begins; `None` when this was the last one.
     pub next: Option<Cursor>,
 }
 
 impl KeyManager {
-    /// Lists keys, oldest first. Keys that are added or deleted meanwhile shift no page.
+    /// Finds a key by its id, with its owner.
     ///
     /// # Errors
-    /// `is_unavailable` when the store could not look.
-    pub async fn list(&self, page: Page) -> Result<KeyPage, KeyError> {
+    /// `is_not_found` when there is none; `is_unavailable` when the store could not look.
+    pub async fn get(&self, id: KeyId) -> Result<Record, KeyError> {
+        let repository = self.repository()?;
+        if self.caller.is_some() {
+            return self.find_one(KeyFilter { id: Some(id), ..KeyFilter::all() }).await;
+        }
+        let found = repository.get(id).await.map_err(KeyError::reading)?;
+        found.ok_or_else(KeyError::no_such_key)
+    }
+
+    /// Finds the key of a token, in whatever state it is: for one that somebody pasted.
+    /// [`revoke_token`](Self::revoke_token) ends it.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get); the token itself is in none of them.
+    pub async fn find_by_token(&self, token: &str) -> Result<Record, KeyError> {
+        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token.trim());
+        self.find_one(KeyFilter { digest: Some(digest), ..KeyFilter::all() }).await
+    }
+
+    /// Lists the keys that pass a filter, a page at a time, in order of the time they were made. Keys
+    /// that are added, changed or deleted meanwhile shift no page. On behalf of a caller it lists only
+    /// what they may see.
+    ///
+    /// # Errors
+    /// `is_invalid` when no key could ever pass the filter; `is_unavailable` when the store could not
+    /// look.
+    pub async fn list(&self, filter: KeyFilter, page: Page) -> Result<KeyPage, KeyError> {
+        limits::filter(&filter)?;
         // One key more than the page holds tells whether there is another page.
-        let query = KeyQuery::first(page.limit + 1).after(page.after);
-        let mut keys = self.repository()?.list(query).await.map_err(KeyError::reading)?;
+        let mut keys = self.look(filter, page, page.limit + 1).await?;
         let is_last = keys.len() <= page.limit as usize;
         keys.truncate(page.limit as usize);
         let last = keys.last().filter(|_| !is_last);
         let next = last.map(|record| Cursor::behind(record.key()));
         Ok(KeyPage { keys, next })
+    }
+
+    async fn find_one(&self, filter: KeyFilter) -> Result<Record, KeyError> {
+        let found = self.look(filter, Page::first(1), 1).await?;
+        found.into_iter().next().ok_or_else(KeyError::no_such_key)
+    }
+
+    async fn look(
+        &self,
+        filter: KeyFilter,
+        page: Page,
+        limit: u32,
+    ) -> Result<Vec<Record>, KeyError> {
+        let filter = match &self.caller {
+            Some(caller) => filter.readable_by(caller),
+            None => filter,
+        };
+        let query = KeyQuery::first(limit)
+            .filter(filter)
+            .platform(self.inner.settings.platform.clone())
+            .order(page.order)
+            .after(page.after);
+        self.repository()?.list(query).await.map_err(KeyError::reading)
     }
 }

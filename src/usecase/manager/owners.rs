@@ -1,12 +1,9 @@
 //! Makes and changes owners.
 
-use super::{KeyError, KeyManager, limits, settle::settle};
+use super::{KeyError, KeyManager, ledger::Ledger, limits, settle::settle};
 use crate::{
     state::store::DynRepository,
-    value::{
-        owner::{AccountId, Owner, OwnerId},
-        subject::Subject,
-    },
+    value::owner::{AccountId, Owner, OwnerId},
 };
 
 /// What is to change about an owner; what is not given stays as it is.
@@ -92,11 +89,14 @@ impl KeyManager {
         let repository = self.owners()?;
         let owner = owner.into();
         limits::owner(&owner)?;
-        let subjects = [Subject::Owner(owner.id().clone())];
-        let change = repository.insert_owner(owner.clone());
-        let outcome = settle(&*self.inner, &subjects, change).await;
-        outcome.map_err(KeyError::changing_owner)?;
-        Ok(owner)
+        let id = owner.id().clone();
+        let mut is_taken = false;
+        let made = self.change_owner(repository, &id, |stored| {
+            is_taken = stored.is_some();
+            stored.is_none().then(|| owner.clone())
+        });
+        let made = made.await;
+        if is_taken { Err(KeyError::owner_exists()) } else { made }
     }
 
     /// Finds an owner by its id.
@@ -106,6 +106,12 @@ impl KeyManager {
     pub async fn owner(&self, id: impl Into<OwnerId>) -> Result<Owner, KeyError> {
         let repository = self.repository()?;
         let id = id.into();
+        if let Some(caller) = &self.caller {
+            let row = repository.owner(caller).await.map_err(KeyError::reading)?;
+            if !self.judgement().lets_rule(row.as_ref(), Some(&id)) {
+                return Err(KeyError::no_such_owner());
+            }
+        }
         let found = repository.owner(&id).await.map_err(KeyError::reading)?;
         found.ok_or_else(KeyError::no_such_owner)
     }
@@ -125,11 +131,13 @@ impl KeyManager {
         let repository = self.owners()?;
         let id = id.into();
         update.check()?;
-        let subjects = [Subject::Owner(id.clone())];
-        let mut edit = |owner: &Owner| Some(update.apply(owner.clone()));
-        let change = repository.update_owner(&id, &mut edit);
-        let outcome = settle(&*self.inner, &subjects, change).await;
-        outcome.map_err(KeyError::changing_owner)
+        let mut is_missing = false;
+        let changed = self.change_owner(repository, &id, |stored| {
+            is_missing = stored.is_none();
+            stored.map(|owner| update.apply(owner.clone()))
+        });
+        let changed = changed.await;
+        if is_missing { Err(KeyError::no_such_owner()) } else { changed }
     }
 
     /// Lets the owner's keys be used again, those that are active themselves.
@@ -159,6 +167,29 @@ impl KeyManager {
         accounts: impl IntoIterator<Item = A>,
     ) -> Result<Owner, KeyError> {
         self.update_owner(id, OwnerUpdate::new().accounts(accounts)).await
+    }
+
+    /// Writes what `edit` answers, seeing the stored row, if the caller may change owners.
+    async fn change_owner(
+        &self,
+        repository: &dyn DynRepository,
+        id: &OwnerId,
+        mut edit: impl FnMut(Option<&Owner>) -> Option<Owner> + Send,
+    ) -> Result<Owner, KeyError> {
+        let places = self.places(1).await?;
+        let (ledger, mut judgement) = (Ledger::default(), self.judgement());
+        let mut decide = |stored: Option<&Owner>, caller: Option<&Owner>| {
+            judgement.begin();
+            if !judgement.lets_rule(caller, None) {
+                return None;
+            }
+            let after = edit(stored)?;
+            ledger.owner(stored, &after);
+            Some(after)
+        };
+        let change = repository.change_owner(id, self.caller.as_ref(), &mut decide);
+        let outcome = settle(&*self.inner, &ledger, places, change).await;
+        outcome.map_err(|error| judgement.explain(error, KeyError::changing_owner))
     }
 
     fn owners(&self) -> Result<&dyn DynRepository, KeyError> {

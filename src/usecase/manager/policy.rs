@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use super::error::KeyError;
-use crate::{state::store::StoreError, value::owner::Owner};
+use crate::value::owner::Owner;
 
 /// The source system's rule, in its own words.
 const STAFF_ONLY: &str = "API Keys can only be created for staff users.";
@@ -36,7 +35,7 @@ impl Issuing {
         Self::Rule(Arc::new(rule))
     }
 
-    fn judge(&self, owner: &Owner) -> Result<(), Cow<'static, str>> {
+    pub(super) fn judge(&self, owner: &Owner) -> Result<(), Cow<'static, str>> {
         match self {
             Self::StaffOwners if owner.is_staff() => Ok(()),
             Self::StaffOwners => Err(STAFF_ONLY.into()),
@@ -54,40 +53,5 @@ impl fmt::Debug for Issuing {
             Self::AnyActiveOwner => "AnyActiveOwner",
             Self::Rule(_) => "Rule(..)",
         })
-    }
-}
-
-/// One change's judgement: it remembers why the last call said no, as a store may call again.
-pub(super) struct Judgement<'a> {
-    issuing: &'a Issuing,
-    refusal: Option<Cow<'static, str>>,
-}
-
-impl<'a> Judgement<'a> {
-    pub(super) fn by(issuing: &'a Issuing) -> Self {
-        Self { issuing, refusal: None }
-    }
-
-    /// Judges, and forgets an earlier call's refusal: the store began its transaction anew.
-    pub(super) fn admits(&mut self, stored: &Owner) -> bool {
-        self.refusal = self.issuing.judge(stored).err();
-        self.refusal.is_none()
-    }
-
-    /// This call has nothing to judge, whatever an earlier one had.
-    pub(super) fn forget(&mut self) {
-        self.refusal = None;
-    }
-
-    /// Why the change failed: the refusal explains one that the store did not apply.
-    pub(super) fn explain(
-        self,
-        error: StoreError,
-        otherwise: fn(StoreError) -> KeyError,
-    ) -> KeyError {
-        match self.refusal {
-            Some(words) if error.is_not_applied() => KeyError::business_rule(words),
-            _ => otherwise(error),
-        }
     }
 }

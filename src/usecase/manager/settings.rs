@@ -1,9 +1,11 @@
 //! The settings that govern what is issued, and to whom.
 
+use std::time::Duration;
+
 use super::policy::Issuing;
 use crate::{
     usecase::config::AuthenticatorBuilder,
-    value::{format::TokenFormat, token::TokenError},
+    value::{format::TokenFormat, owner::AccountId, token::TokenError},
 };
 
 impl AuthenticatorBuilder {
@@ -18,6 +20,19 @@ impl AuthenticatorBuilder {
     /// checksummed format counts as [registered](Self::checksummed_prefix).
     pub fn token_format(mut self, format: TokenFormat) -> Self {
         self.token_format = format;
+        self
+    }
+
+    /// The longest grace that a rotation may give; 30 days by default, long enough for a client that
+    /// is deployed monthly, and short enough that an old key's end is still somebody's business.
+    pub fn max_grace(mut self, grace: Duration) -> Self {
+        self.max_grace = grace;
+        self
+    }
+
+    /// Names the platform's account: every active user may see its keys. By default there is none.
+    pub fn platform_account(mut self, account: impl Into<AccountId>) -> Self {
+        self.platform = Some(account.into());
         self
     }
 

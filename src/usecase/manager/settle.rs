@@ -1,54 +1,88 @@
 //! Makes a change and outdates what it touches, however the change ends.
 
-use crate::{state::store::StoreError, usecase::authenticator::Inner, value::subject::Subject};
+use super::ledger::Ledger;
+use crate::{
+    state::store::StoreError,
+    usecase::{
+        inner::Inner,
+        maintenance::{Places, Repair, Settler},
+    },
+    value::subject::Subject,
+};
 
-/// Whoever has to hear that something changed.
-pub(super) trait Outdate: Sync {
-    /// Outdates all that was read about `subjects` before this call.
-    fn outdate(&self, subjects: &[Subject]);
+/// Whoever has to hear how a change ended.
+pub(super) trait Aftermath: Sync {
+    /// It was made: outdates all that was read about `subjects` before this call.
+    fn made(&self, subjects: &[Subject]);
+    /// It may or may not have been made: nothing is said about `subjects` until it is repaired.
+    fn lost(&self, subjects: Vec<Subject>, repair: Repair, places: Places);
 }
 
-impl Outdate for Inner {
-    fn outdate(&self, subjects: &[Subject]) {
+impl Aftermath for Inner {
+    fn made(&self, subjects: &[Subject]) {
         self.invalidate(subjects);
     }
+
+    fn lost(&self, subjects: Vec<Subject>, repair: Repair, places: Places) {
+        Settler::lost(&self.settler, subjects, repair, places);
+    }
 }
 
-/// Runs `change`, then outdates `subjects`, then answers.
+/// Runs `change`, then outdates what the ledger says, then answers.
 ///
-/// They are outdated unless it is certain that nothing changed: after a commit, after an error that
-/// may have come behind a commit, when this future is dropped, and when `change` panics. A definite
-/// refusal outdates nothing, so that made-up ids do not fill the fence with stamps.
+/// It is lost, and handed over to be repaired, unless it is certain what was made: after an error that
+/// may have come behind a commit, when this future is dropped, and when `change` panics. `places` was
+/// taken before, so that there is room for it then.
 pub(super) async fn settle<T>(
-    outdate: &impl Outdate,
-    subjects: &[Subject],
+    aftermath: &impl Aftermath,
+    ledger: &Ledger,
+    places: Places,
     change: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let armed = Armed { outdate, subjects };
+    let armed = Armed { aftermath, ledger, places: Some(places) };
     let outcome = change.await;
-    match &outcome {
-        Err(error) if error.is_definite() => armed.disarm(),
-        _ => drop(armed),
+    match outcome {
+        Ok(made) => {
+            armed.made();
+            Ok(made)
+        }
+        Err(error) if error.is_definite() => {
+            armed.disarm();
+            Err(error)
+        }
+        // The store never came to ask what to write.
+        Err(error) if ledger.is_empty() => {
+            armed.disarm();
+            Err(StoreError::not_applied_because(error))
+        }
+        Err(error) => Err(error),
     }
-    outcome
 }
 
-/// Outdates its subjects when it is dropped: it is armed before the store is asked.
-struct Armed<'a, O: Outdate> {
-    outdate: &'a O,
-    subjects: &'a [Subject],
+/// Hands the change over when it is dropped: it is armed before the store is asked.
+struct Armed<'a, A: Aftermath> {
+    aftermath: &'a A,
+    ledger: &'a Ledger,
+    places: Option<Places>,
 }
 
-impl<O: Outdate> Armed<'_, O> {
+impl<A: Aftermath> Armed<'_, A> {
+    fn made(mut self) {
+        self.aftermath.made(&self.ledger.subjects());
+        self.places = None;
+    }
+
     fn disarm(mut self) {
-        self.subjects = &[];
+        self.places = None;
     }
 }
 
-impl<O: Outdate> Drop for Armed<'_, O> {
+impl<A: Aftermath> Drop for Armed<'_, A> {
     fn drop(&mut self) {
-        if !self.subjects.is_empty() {
-            self.outdate.outdate(self.subjects);
+        let Some(places) = self.places.take() else { return };
+        if !self.ledger.is_empty() {
+            let subjects = self.ledger.subjects();
+            self.aftermath.lost(subjects, self.ledger.repair(), places);
         }
     }
 }
@@ -63,63 +97,78 @@ mod tests {
     };
 
     use super::*;
-    use crate::value::key::KeyId;
+    use crate::{usecase::maintenance::Goal, value::key::KeyId};
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<Subject>>);
+    struct Heard(Mutex<(usize, usize)>);
 
-    impl Outdate for Heard {
-        fn outdate(&self, subjects: &[Subject]) {
-            self.0.lock().unwrap().extend_from_slice(subjects);
+    impl Aftermath for Heard {
+        fn made(&self, subjects: &[Subject]) {
+            self.0.lock().unwrap().0 += subjects.len();
+        }
+
+        fn lost(&self, subjects: Vec<Subject>, _: Repair, _: Places) {
+            self.0.lock().unwrap().1 += subjects.len();
         }
     }
 
     impl Heard {
-        fn count(&self) -> usize {
-            self.0.lock().unwrap().len()
+        /// How many subjects of made and of lost changes.
+        fn counts(&self) -> (usize, usize) {
+            *self.0.lock().unwrap()
         }
     }
 
-    fn subjects() -> [Subject; 1] {
-        [Subject::Key(KeyId::random())]
+    fn decided() -> Ledger {
+        let ledger = Ledger::default();
+        ledger.adds(Goal::Delete(KeyId::random()));
+        ledger
     }
 
-    // Negative control: without `Armed`'s `drop`, every assertion of a 1 in these tests fails.
+    // Negative control: without `Armed`'s `drop`, every assertion of a lost change fails.
     #[tokio::test]
-    async fn outdates_unless_it_is_certain_that_nothing_changed() {
+    async fn a_change_is_made_or_lost_unless_it_is_certain_that_nothing_changed() {
         let outcomes = [
-            (Ok(()), 1),
-            (Err(StoreError::unavailable("gone")), 1),
-            (Err(StoreError::other("odd")), 1),
-            (Err(StoreError::duplicate()), 0),
-            (Err(StoreError::not_found()), 0),
-            (Err(StoreError::unsupported("it")), 0),
-            (Err(StoreError::not_applied()), 0),
+            (Ok(()), (1, 0)),
+            (Err(StoreError::unavailable("gone")), (0, 1)),
+            (Err(StoreError::other("odd")), (0, 1)),
+            (Err(StoreError::duplicate()), (0, 0)),
+            (Err(StoreError::not_found()), (0, 0)),
+            (Err(StoreError::unsupported("it")), (0, 0)),
+            (Err(StoreError::not_applied()), (0, 0)),
         ];
         for (outcome, expected) in outcomes {
             let (heard, shown) = (Heard::default(), format!("{outcome:?}"));
-            let _ = settle(&heard, &subjects(), future::ready(outcome)).await;
-            assert_eq!(heard.count(), expected, "{shown}");
+            let _ = settle(&heard, &decided(), Places::spare(), future::ready(outcome)).await;
+            assert_eq!(heard.counts(), expected, "{shown}");
         }
+        // Nothing was decided, so that nothing can have been written: a definite error comes of it.
+        let (heard, ledger) = (Heard::default(), Ledger::default());
+        let failed = future::ready(Err::<(), _>(StoreError::unavailable("no connection")));
+        let outcome = settle(&heard, &ledger, Places::spare(), failed).await;
+        assert!(outcome.unwrap_err().is_not_applied());
+        assert_eq!(heard.counts(), (0, 0));
     }
 
     #[test]
-    fn outdates_when_it_is_dropped_or_panics_but_not_before_it_began() {
-        let (heard, subjects) = (Heard::default(), subjects());
-        drop(settle(&heard, &subjects, future::pending::<Result<(), _>>()));
-        assert_eq!(heard.count(), 0, "the store was never asked");
+    fn a_change_is_lost_when_it_is_dropped_or_panics_but_not_before_it_began() {
+        let (heard, ledger) = (Heard::default(), decided());
+        let pending = future::pending::<Result<(), _>>;
+        drop(settle(&heard, &ledger, Places::spare(), pending()));
+        assert_eq!(heard.counts(), (0, 0), "the store was never asked");
 
         let mut context = Context::from_waker(Waker::noop());
-        let mut dropped = Box::pin(settle(&heard, &subjects, future::pending::<Result<(), _>>()));
+        let mut dropped = Box::pin(settle(&heard, &ledger, Places::spare(), pending()));
         assert!(dropped.as_mut().poll(&mut context).is_pending());
-        assert_eq!(heard.count(), 0, "not before the outcome");
+        assert_eq!(heard.counts(), (0, 0), "not before the outcome");
         drop(dropped);
-        assert_eq!(heard.count(), 1);
+        assert_eq!(heard.counts(), (0, 1));
 
+        let (heard, ledger) = (Heard::default(), decided());
         let panics = async { panic!("a store that panics") };
-        let mut panicked = Box::pin(settle::<()>(&heard, &subjects, panics));
+        let mut panicked = Box::pin(settle::<()>(&heard, &ledger, Places::spare(), panics));
         let caught = catch_unwind(AssertUnwindSafe(|| panicked.as_mut().poll(&mut context)));
         assert!(caught.is_err());
-        assert_eq!(heard.count(), 2);
+        assert_eq!(heard.counts(), (0, 1));
     }
 }

@@ -22,7 +22,7 @@ use super::{
 ///
 /// A custom store makes one with [`ApiKey::new`] and the `with_…` setters. `Serialize` (feature
 /// `serde`) writes the masked identifier in place of the digest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     id: KeyId,
     digest: TokenDigest,
@@ -42,6 +42,7 @@ pub struct ApiKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Details {
     account: Option<AccountId>,
+    predecessor: Option<KeyId>,
     description: Option<Box<str>>,
     version: Option<Box<str>>,
     tags: Vec<Box<str>>,
@@ -101,6 +102,12 @@ impl ApiKey {
     #[must_use]
     pub fn account(&self) -> Option<&AccountId> {
         self.details.as_ref()?.account.as_ref()
+    }
+
+    /// The key that this one replaced by a rotation, if it came of one; that key may be gone by now.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<KeyId> {
+        self.details.as_ref()?.predecessor
     }
 
     /// Its name.
@@ -179,11 +186,12 @@ impl ApiKey {
 impl serde::Serialize for ApiKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
-        let mut out = serializer.serialize_struct("ApiKey", 15)?;
+        let mut out = serializer.serialize_struct("ApiKey", 16)?;
         out.serialize_field("id", &self.id)?;
         out.serialize_field("identifier", &self.identifier())?;
         out.serialize_field("owner", &self.owner)?;
         out.serialize_field("account", &self.account())?;
+        out.serialize_field("predecessor", &self.predecessor())?;
         out.serialize_field("name", &self.name)?;
         out.serialize_field("description", &self.description())?;
         out.serialize_field("version", &self.version())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{ApiKey, Details};
+use super::{ApiKey, Details, KeyId};
 use crate::value::{owner::AccountId, token::TokenKey};
 
 impl ApiKey {
@@ -26,6 +26,13 @@ impl ApiKey {
     #[must_use]
     pub fn with_account(mut self, account: Option<AccountId>) -> Self {
         self.details_mut().account = account;
+        self.settled()
+    }
+
+    /// Sets which key this one replaced.
+    #[must_use]
+    pub fn with_predecessor(mut self, predecessor: Option<KeyId>) -> Self {
+        self.details_mut().predecessor = predecessor;
         self.settled()
     }
 
@@ -64,6 +71,14 @@ impl ApiKey {
         self
     }
 
+    /// Sets when the key was made, and last changed.
+    #[must_use]
+    pub(crate) fn with_created_at(mut self, created_at: DateTime<Utc>) -> Self {
+        self.created_at = created_at;
+        self.updated_at = created_at;
+        self
+    }
+
     /// Sets when the key was last changed by management.
     #[must_use]
     pub fn with_updated_at(mut self, updated_at: DateTime<Utc>) -> Self {
@@ -92,6 +107,15 @@ impl ApiKey {
         self
     }
 
+    /// This key with all that a key's successor has from it: what it is for and what it may do, but
+    /// no expiry, times or identity.
+    pub(crate) fn inheriting(mut self, older: &Self) -> Self {
+        self.name = older.name.clone();
+        self.scopes = older.scopes.clone();
+        self.details = older.details.clone();
+        self
+    }
+
     fn details_mut(&mut self) -> &mut Details {
         self.details.get_or_insert_default()
     }
@@ -104,8 +128,8 @@ impl ApiKey {
         self
     }
 
-    /// This edited key with what no edit may change: id, digest, token key, owner, the time it was
-    /// made and its last use, as `stored` has them. For stores' `update`.
+    /// This edited key with what no change may touch: id, digest, token key, owner, the time it was
+    /// made and its last use, as `stored` has them. For stores' `change`.
     #[must_use]
     pub fn keeping_identity_of(self, stored: &Self) -> Self {
         Self {
@@ -117,5 +141,29 @@ impl ApiKey {
             last_used_at: stored.last_used_at,
             ..self
         }
+    }
+
+    /// This key less what a change from `before` to `after` took away, and nothing that it gave: the
+    /// active flag, time, scopes.
+    pub(crate) fn narrowed_by(self, before: &Self, after: &Self) -> Self {
+        let is_active = self.is_active && (after.is_active || !before.is_active);
+        let expires_at = match (before.expires_at, after.expires_at) {
+            (before, Some(after)) if before.is_none_or(|before| after < before) => {
+                Some(self.expires_at.map_or(after, |own| own.min(after)))
+            }
+            _ => self.expires_at,
+        };
+        let taken: Vec<Box<str>> = before.scopes_beyond(after).map(Into::into).collect();
+        let scopes: Vec<Box<str>> = self
+            .scopes()
+            .filter(|own| !taken.iter().any(|t| **t == **own))
+            .map(Into::into)
+            .collect();
+        self.with_active(is_active).with_expires_at(expires_at).with_scopes(scopes)
+    }
+
+    /// The scopes of this key that `other` lacks.
+    pub(crate) fn scopes_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
+        self.scopes().filter(|own| !other.scopes().any(|its| its == *own))
     }
 }

@@ -115,9 +115,9 @@ async fn reads_and_does_not_write(store: &SqliteStore) {
     let key_use = KeyUse { key: key.id(), digest: *key.digest(), at, if_before: at };
     assert!(store.record_uses(&[key_use]).await.unwrap_err().is_unsupported());
     let owner = tower_token_auth::Owner::staff("ada");
-    let answer = store.insert(key_of("u"), owner, &mut |_| true).await;
+    let answer = store.insert(key_of("u"), owner, None, &mut |_, _| true).await;
     assert!(answer.unwrap_err().is_unsupported());
-    assert!(store.delete(key.id()).await.unwrap_err().is_unsupported());
+    assert!(crate::support::remove(store, key.id()).await.unwrap_err().is_unsupported());
 }
 
 /// File modes mean nothing to root, so that root runs this test once more as nobody.

@@ -79,7 +79,8 @@ async fn a_lock_that_is_held_too_long_applies_no_change_and_leaves_reads() {
     let store = options.open(&database.path).await.unwrap();
     let mut other = database.connection().await;
     let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let error = store.insert(key_of("u"), Owner::staff("ada"), &mut |_| true).await.unwrap_err();
+    let error =
+        store.insert(key_of("u"), Owner::staff("ada"), None, &mut |_, _| true).await.unwrap_err();
     assert!(error.is_not_applied() && error.is_definite(), "{error:?}");
     assert!(store.find(digest_of("t")).await.unwrap().is_some());
     lock.rollback().await.unwrap();
@@ -98,8 +99,8 @@ async fn changes_go_on_after_a_full_disk() {
     let mut errors = 0;
     for n in 0..50 {
         let key = key_of(&format!("{n}")).with_description(Some("x".repeat(10_000)));
-        if let Err(error) = store.insert(key, Owner::staff("ada"), &mut |_| true).await {
-            assert!(error.is_unavailable(), "{error:?}");
+        if let Err(error) = store.insert(key, Owner::staff("ada"), None, &mut |_, _| true).await {
+            assert!(error.is_not_applied(), "it was rolled back: {error:?}");
             errors += 1;
             break;
         }
@@ -126,15 +127,15 @@ async fn a_dropped_change_leaves_nothing_half_done() {
             n.into(),
             key_of("t").created_at(),
         );
-        let mut judge = |_: &Owner| true;
-        let insert = store.insert(key, owner.clone(), &mut judge);
+        let mut judge = |_: &Owner, _: Option<&Owner>| true;
+        let insert = store.insert(key, owner.clone(), None, &mut judge);
         tokio::select! {
             biased;
             _ = insert => {}
             () = async { for _ in 0..n { tokio::task::yield_now().await } } => {}
         }
         // Behind it in the same connection's queue: the dropped one is settled by now.
-        let ada = store.update_owner(&"ada".into(), &mut |ada| Some(ada.clone())).await;
+        let ada = crate::support::edit_owner(&store, &"ada".into(), |ada| Some(ada.clone())).await;
         ada.unwrap();
         let key = store.find(digest_of(&token)).await.unwrap();
         let stored = store.owner(owner.id()).await.unwrap();
@@ -151,8 +152,8 @@ async fn another_index_s_refusal_is_no_duplicate() {
     let sql = "CREATE UNIQUE INDEX own ON token_auth_keys (name)";
     sqlx::query(sql).execute(&mut database.connection().await).await.unwrap();
     let key = key_of("u").with_name("t");
-    let error = store.insert(key, Owner::staff("ada"), &mut |_| true).await.unwrap_err();
-    assert!(!error.is_duplicate() && !error.is_definite(), "{error:?}");
+    let error = store.insert(key, Owner::staff("ada"), None, &mut |_, _| true).await.unwrap_err();
+    assert!(error.is_not_applied(), "{error:?}");
 }
 
 /// A use names its key twice over, and many of one key are one row.

@@ -64,7 +64,7 @@ fn key_of(token: &str) -> ApiKey {
 
 async fn issue(store: &SqliteStore, token: &str) -> ApiKey {
     let owner = Owner::staff("ada").with_accounts(["a", "b"]);
-    let record = store.insert(key_of(token), owner, &mut |_| true).await.unwrap();
+    let record = store.insert(key_of(token), owner, None, &mut |_, _| true).await.unwrap();
     record.key().clone()
 }
 
@@ -92,7 +92,7 @@ async fn many_may_open_a_new_file_at_once() {
             tokio::spawn(async move {
                 let store = SqliteStore::open(path).await?;
                 let key = key_of(&format!("{n}"));
-                store.insert(key, Owner::staff("ada"), &mut |_| true).await?;
+                store.insert(key, Owner::staff("ada"), None, &mut |_, _| true).await?;
                 Ok::<_, tower_token_auth::store::StoreError>(store)
             })
         });
@@ -128,6 +128,6 @@ async fn a_database_keeps_the_algorithm_it_was_made_with() {
     sha512.open(&database.path).await.unwrap().close().await;
     let store = SqliteStore::open(&database.path).await.unwrap();
     assert_eq!(store.digest_algorithm(), DigestAlgorithm::Sha512);
-    let answer = store.insert(key_of("t"), Owner::staff("ada"), &mut |_| true).await;
+    let answer = store.insert(key_of("t"), Owner::staff("ada"), None, &mut |_, _| true).await;
     assert!(answer.unwrap_err().is_not_applied(), "a digest of another algorithm is no key here");
 }

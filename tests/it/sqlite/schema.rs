@@ -55,7 +55,7 @@ async fn a_user_s_own_migrations_run_before_and_after_ours() {
     assert_eq!(theirs.unwrap_or(0_i64), 2);
     let sql = "SELECT version FROM token_auth_migrations";
     let ours: Vec<i64> = sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap();
-    assert_eq!(ours, [1]);
+    assert_eq!(ours, [1, 2]);
     store.close().await;
     assert!(!pool.is_closed(), "a pool of the user's stays open");
 }

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use tower_token_auth::{
     ApiKey, DigestAlgorithm, KeyId, MemoryStore, Owner, OwnerId, Record, TokenDigest,
     store::{
-        Capabilities, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
-        StoreError,
+        Capabilities, Family, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse,
+        KeyWrite, OwnerEdit, StoreError,
     },
 };
 
@@ -21,7 +21,13 @@ pub(super) enum Fault {
     JudgesThePassedOwner,
     KeepsRefused,
     EditsBehindItsBack,
-    RenamesKeys,
+    MovesKeys,
+    HalfChanges,
+    ForgetsPredecessors,
+    TwoSuccessors,
+    TrustsCallers,
+    IgnoresPlatform,
+    FoldsTags,
     SkipsOnPages,
     StaleOwners,
     NothingIsMissing,
@@ -107,7 +113,8 @@ impl KeyRepository for Broken {
         &self,
         mut key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
         self.seen.lock().unwrap().push(*key.digest());
         self.owners.lock().unwrap().push(owner.clone());
@@ -117,53 +124,109 @@ impl KeyRepository for Broken {
         if self.is(Fault::Overwrites)
             && let Some(taken) = self.inner.find(*key.digest()).await?
         {
-            self.inner.delete(taken.key().id()).await?;
+            super::super::support::remove(&self.inner, taken.key().id()).await?;
         }
         if self.is(Fault::JudgesThePassedOwner) {
-            return self.inner.insert(key, owner.clone(), &mut |_| judge(&owner)).await;
+            let judge = &mut |_: &Owner, caller: Option<&Owner>| judge(&owner, caller);
+            return self.inner.insert(key, owner.clone(), caller, judge).await;
         }
         if self.is(Fault::KeepsRefused) {
             let mut allowed = true;
-            let ask = &mut |owner: &Owner| {
-                allowed = judge(owner);
+            let ask = &mut |owner: &Owner, caller: Option<&Owner>| {
+                allowed = judge(owner, caller);
                 true
             };
-            let record = self.inner.insert(key, owner, ask).await?;
+            let record = self.inner.insert(key, owner, caller, ask).await?;
             return if allowed { Ok(record) } else { Err(StoreError::not_applied()) };
         }
-        self.inner.insert(key, owner, judge).await
+        self.inner.insert(key, owner, caller, judge).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
         self.inner.get(id).await
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
+        if self.is(Fault::NothingIsMissing) {
+            let answer = self.inner.change(ids, caller, plan).await;
+            return match answer {
+                Err(error) if error.is_not_found() => Err(StoreError::unavailable("gone")),
+                answer => answer,
+            };
+        }
         if self.is(Fault::EditsBehindItsBack) {
-            let before = self.inner.get(id).await?.ok_or_else(StoreError::not_found)?;
-            let after = edit(&before).ok_or_else(StoreError::not_applied)?;
+            // What one transaction decided is written by another one.
+            let mut decided = Vec::new();
+            let mut look = |family: &Family| {
+                decided.push((family.key.id(), plan(family)?));
+                Some(Vec::new())
+            };
+            self.inner.change(ids, caller, &mut look).await?;
             tokio::task::yield_now().await;
-            return self.inner.update(id, &mut |_| Some(after.clone())).await;
+            let mut write = |family: &Family| {
+                let own = decided.iter().find(|(id, _)| *id == family.key.id());
+                Some(own.map(|(_, writes)| writes.clone()).unwrap_or_default())
+            };
+            return self.inner.change(ids, caller, &mut write).await;
         }
-        if self.is(Fault::RenamesKeys) {
-            let before = self.inner.get(id).await?.ok_or_else(StoreError::not_found)?;
-            let after = edit(&before).ok_or_else(StoreError::not_applied)?;
-            self.inner.delete(id).await?;
-            return self.inner.insert(after, before.owner().clone(), &mut |_| true).await;
+        if self.is(Fault::HalfChanges) {
+            let mut written = Vec::new();
+            for id in ids {
+                match self.inner.change(&[*id], caller, plan).await {
+                    Err(error) if error.is_not_found() => {}
+                    answer => written.extend(answer?),
+                }
+            }
+            return if written.is_empty() {
+                self.inner.change(ids, caller, plan).await
+            } else {
+                Ok(written)
+            };
         }
-        self.inner.update(id, edit).await
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        let gone = self.inner.delete(id).await;
-        match gone {
-            Err(_) if self.is(Fault::NothingIsMissing) => Err(StoreError::unavailable("gone")),
-            gone => gone,
-        }
+        let stranger = Owner::new("a stranger");
+        let mut plan = |family: &Family| {
+            let mut family = family.clone();
+            if self.is(Fault::TrustsCallers) && caller.is_some() && family.caller.is_none() {
+                family = family.with_caller(Some(stranger.clone()));
+            }
+            if self.is(Fault::ForgetsPredecessors) {
+                family = family.with_predecessor(None);
+            }
+            if self.is(Fault::TwoSuccessors) {
+                family = family.with_successor(None);
+            }
+            let mut writes = plan(&family)?;
+            for write in &mut writes {
+                match write {
+                    KeyWrite::Insert(key) if self.is(Fault::TwoSuccessors) => {
+                        *write = KeyWrite::Insert(key.clone().with_predecessor(None));
+                    }
+                    KeyWrite::Update(key) if self.is(Fault::MovesKeys) => {
+                        let name = format!("{} (edited)", key.name());
+                        *write = KeyWrite::Update(key.clone().with_name(name));
+                    }
+                    _ => {}
+                }
+            }
+            Some(writes)
+        };
+        self.inner.change(ids, caller, &mut plan).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
-        let mut page = self.inner.list(query.clone()).await?;
+        let mut asked = query.clone();
+        if self.is(Fault::IgnoresPlatform) {
+            asked.platform = None;
+        }
+        if self.is(Fault::FoldsTags) {
+            asked.filter.tag = asked.filter.tag.map(|tag| tag.to_ascii_lowercase().into());
+        }
+        let mut page = self.inner.list(asked).await?;
         if self.is(Fault::SkipsOnPages) && query.after.is_some() && page.len() > 1 {
             page.remove(0);
         }
@@ -174,11 +237,12 @@ impl KeyRepository for Broken {
         self.inner.owner(id).await
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
-        self.inner.insert_owner(owner).await
-    }
-
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        self.inner.update_owner(id, edit).await
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
+        self.inner.change_owner(id, caller, edit).await
     }
 }

@@ -6,8 +6,8 @@ use tokio::sync::Mutex;
 use tower_token_auth::{
     ApiKey, DigestAlgorithm, KeyId, Owner, OwnerId, Record, TokenDigest,
     store::{
-        Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
-        OwnerJudge, StoreError,
+        Capabilities, Family, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse,
+        KeyWrite, OwnerEdit, StoreError,
     },
 };
 
@@ -15,7 +15,7 @@ use tower_token_auth::{
 #[derive(Default)]
 pub(super) struct Table(Mutex<Rows>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Rows {
     keys: HashMap<KeyId, ApiKey>,
     owners: HashMap<OwnerId, Owner>,
@@ -24,6 +24,47 @@ struct Rows {
 impl Rows {
     fn record(&self, key: &ApiKey) -> Record {
         Record::new(key.clone(), self.owners[key.owner_id()].clone())
+    }
+
+    fn family(&self, id: KeyId, caller: Option<&OwnerId>) -> Option<Family> {
+        let key = self.keys.get(&id)?;
+        let older = key.predecessor().and_then(|id| self.keys.get(&id));
+        let newer = self.keys.values().find(|other| other.predecessor() == Some(id));
+        let caller = caller.and_then(|caller| self.owners.get(caller));
+        Some(
+            Family::of(self.record(key))
+                .with_predecessor(older.cloned())
+                .with_successor(newer.cloned())
+                .with_caller(caller.cloned()),
+        )
+    }
+
+    fn write(&mut self, write: KeyWrite) -> Result<Record, StoreError> {
+        match write {
+            KeyWrite::Insert(key) => {
+                let is_taken = self.keys.values().any(|other| {
+                    other.id() == key.id()
+                        || other.digest() == key.digest()
+                        || key.predecessor().is_some() && other.predecessor() == key.predecessor()
+                });
+                if is_taken {
+                    return Err(StoreError::duplicate());
+                }
+                self.keys.insert(key.id(), key.clone());
+                Ok(self.record(&key))
+            }
+            KeyWrite::Update(key) => {
+                let stored = self.keys.get(&key.id()).ok_or_else(StoreError::not_found)?;
+                let after = key.keeping_identity_of(stored);
+                self.keys.insert(after.id(), after.clone());
+                Ok(self.record(&after))
+            }
+            KeyWrite::Delete(id) => {
+                let gone = self.keys.remove(&id).ok_or_else(StoreError::not_found)?;
+                Ok(self.record(&gone))
+            }
+            _ => Err(StoreError::unsupported("a write of a later version")),
+        }
     }
 
     fn by_digest(&self, digest: &TokenDigest) -> Option<&ApiKey> {
@@ -71,18 +112,19 @@ impl KeyRepository for Table {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
         let mut rows = self.0.lock().await;
         if rows.keys.contains_key(&key.id()) || rows.by_digest(key.digest()).is_some() {
             return Err(StoreError::duplicate());
         }
-        if !judge(rows.owners.get(owner.id()).unwrap_or(&owner)) {
+        let caller = caller.and_then(|caller| rows.owners.get(caller));
+        if !judge(rows.owners.get(owner.id()).unwrap_or(&owner), caller) {
             return Err(StoreError::not_applied());
         }
         rows.owners.entry(owner.id().clone()).or_insert(owner);
-        rows.keys.insert(key.id(), key.clone());
-        Ok(rows.record(&key))
+        rows.write(KeyWrite::Insert(key))
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
@@ -90,47 +132,49 @@ impl KeyRepository for Table {
         Ok(rows.keys.get(&id).map(|key| rows.record(key)))
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
         let mut rows = self.0.lock().await;
-        let before = rows.keys.get(&id).ok_or_else(StoreError::not_found)?;
-        let after = edit(&rows.record(before)).ok_or_else(StoreError::not_applied)?;
-        let after = after.keeping_identity_of(before);
-        rows.keys.insert(id, after.clone());
-        Ok(rows.record(&after))
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        let mut rows = self.0.lock().await;
-        let key = rows.keys.remove(&id).ok_or_else(StoreError::not_found)?;
-        Ok(rows.record(&key))
+        let mut draft = rows.clone();
+        let (mut found, mut written) = (false, Vec::new());
+        for id in ids {
+            let Some(family) = draft.family(*id, caller) else { continue };
+            found = true;
+            for write in plan(&family).ok_or_else(StoreError::not_applied)? {
+                written.push(draft.write(write)?);
+            }
+        }
+        *rows = draft;
+        if found { Ok(written) } else { Err(StoreError::not_found()) }
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
         let rows = self.0.lock().await;
-        let mut keys: Vec<_> = rows.keys.values().collect();
-        keys.retain(|key| query.after.is_none_or(|after| Cursor::behind(key) > after));
-        keys.sort_by_key(|key| Cursor::behind(key));
-        keys.truncate(query.limit as usize);
-        Ok(keys.into_iter().map(|key| rows.record(key)).collect())
+        let admitted = |key: &&ApiKey| query.admits(key, |id| rows.owners.get(id));
+        let mut page: Vec<Record> =
+            rows.keys.values().filter(admitted).map(|key| rows.record(key)).collect();
+        page.sort_by(|one, other| query.compare(one, other));
+        page.truncate(query.limit as usize);
+        Ok(page)
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
         Ok(self.0.lock().await.owners.get(id).cloned())
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
         let mut rows = self.0.lock().await;
-        if rows.owners.contains_key(owner.id()) {
-            return Err(StoreError::duplicate());
-        }
-        rows.owners.insert(owner.id().clone(), owner);
-        Ok(())
-    }
-
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        let mut rows = self.0.lock().await;
-        let before = rows.owners.get(id).ok_or_else(StoreError::not_found)?;
-        let after = edit(before).ok_or_else(StoreError::not_applied)?;
+        let caller = caller.and_then(|caller| rows.owners.get(caller));
+        let after = edit(rows.owners.get(id), caller).ok_or_else(StoreError::not_applied)?;
         if after.id() != id {
             return Err(StoreError::not_applied());
         }

@@ -15,8 +15,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tower_token_auth::{
-    ApiKey, AuthenticatedKey, Authenticator, KeyId, Owner, Rejection, Token, TokenDigest,
-    store::KeyRepository,
+    ApiKey, AuthenticatedKey, Authenticator, KeyId, Owner, OwnerId, Record, Rejection, Token,
+    TokenDigest,
+    store::{Family, KeyRepository, KeyWrite, StoreError},
 };
 
 pub(crate) use scripted::{Fault, Scripted};
@@ -44,8 +45,35 @@ pub(crate) async fn issue_with(
     let key = ApiKey::new(KeyId::random(), digest(store, token), owner.id().clone(), long_ago())
         .with_token_key(Token::parse(token).expect("a test's token").token_key())
         .with_name("key");
-    let record = store.insert(edit(key), owner, &mut |_| true).await.expect("a fresh token");
+    let record =
+        store.insert(edit(key), owner, None, &mut |_, _| true).await.expect("a fresh token");
     record.key().clone()
+}
+
+/// Changes a key in the store itself, behind every manager's back.
+pub(crate) async fn edit(
+    store: &impl KeyRepository,
+    id: KeyId,
+    mut edit: impl FnMut(&Record) -> Option<ApiKey> + Send,
+) -> Result<Record, StoreError> {
+    let mut plan = |family: &Family| Some(vec![KeyWrite::Update(edit(&family.key)?)]);
+    store.change(&[id], None, &mut plan).await.map(|mut written| written.remove(0))
+}
+
+/// Deletes a key from the store itself.
+pub(crate) async fn remove(store: &impl KeyRepository, id: KeyId) -> Result<Record, StoreError> {
+    let mut plan = |family: &Family| Some(vec![KeyWrite::Delete(family.key.id())]);
+    store.change(&[id], None, &mut plan).await.map(|mut written| written.remove(0))
+}
+
+/// Changes an owner in the store itself.
+pub(crate) async fn edit_owner(
+    store: &impl KeyRepository,
+    id: &OwnerId,
+    mut edit: impl FnMut(&Owner) -> Option<Owner> + Send,
+) -> Result<Owner, StoreError> {
+    let mut decide = |stored: Option<&Owner>, _: Option<&Owner>| edit(stored?);
+    store.change_owner(id, None, &mut decide).await
 }
 
 /// The digest by which `store` knows `token`.

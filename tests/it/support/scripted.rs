@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tower_token_auth::{
     ApiKey, DigestAlgorithm, KeyId, MemoryStore, Owner, OwnerId, Record, TokenDigest,
     store::{
-        Capabilities, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit, OwnerJudge,
+        Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
         StoreError,
     },
 };
@@ -267,21 +267,23 @@ impl KeyRepository for Scripted {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
-        self.changing(self.rows.insert(key, owner, judge)).await
+        self.changing(self.rows.insert(key, owner, caller, judge)).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
         self.rows.get(id).await
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
-        self.changing(self.rows.update(id, edit)).await
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        self.changing(self.rows.delete(id)).await
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.changing(self.rows.change(ids, caller, plan)).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
@@ -292,12 +294,13 @@ impl KeyRepository for Scripted {
         self.rows.owner(id).await
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
-        self.changing(self.rows.insert_owner(owner)).await
-    }
-
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        self.changing(self.rows.update_owner(id, edit)).await
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
+        self.changing(self.rows.change_owner(id, caller, edit)).await
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum ReadError {
     TimedOut,
     /// Too many reads wait already.
     Overloaded,
+    /// A change of what was read is not settled.
+    Suspect,
 }
 
 /// How a flight ended.

@@ -6,13 +6,13 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::{
     state::store::{
-        contract::{Capabilities, KeyRepository, KeyStore},
+        contract::{Capabilities, Family, KeyRepository, KeyStore, KeyWrite},
         error::StoreError,
     },
     value::{
         digest::{DigestAlgorithm, TokenDigest},
         key::{ApiKey, KeyId, Record},
-        owner::Owner,
+        owner::{Owner, OwnerId},
         token::TokenKey,
     },
 };
@@ -92,12 +92,54 @@ pub(super) fn record(key: ApiKey) -> Record {
 /// Inserts a record, by a judge that allows it.
 pub(super) async fn add(store: &impl KeyRepository, record: Record) {
     let (key, owner) = (record.key().clone(), record.owner().clone());
-    ok(store.insert(key, owner, &mut |_| true).await, "insert");
+    ok(store.insert(key, owner, None, &mut |_, _| true).await, "insert");
 }
 
 /// Inserts a key of the first owner and answers with it as stored.
 pub(super) async fn added(store: &impl KeyRepository, key: ApiKey) -> Record {
-    ok(store.insert(key, owner(1), &mut |_| true).await, "insert")
+    ok(store.insert(key, owner(1), None, &mut |_, _| true).await, "insert")
+}
+
+/// Changes one key as `edit` says, and answers with its row.
+pub(super) async fn update(
+    store: &impl KeyRepository,
+    id: KeyId,
+    edit: &mut (dyn FnMut(&Record) -> Option<ApiKey> + Send),
+) -> Result<Record, StoreError> {
+    let mut plan = |family: &Family| Some(vec![KeyWrite::Update(edit(&family.key)?)]);
+    only(store.change(&[id], None, &mut plan).await)
+}
+
+/// Deletes one key, and answers with its row as it was.
+pub(super) async fn delete(store: &impl KeyRepository, id: KeyId) -> Result<Record, StoreError> {
+    let mut plan = |family: &Family| Some(vec![KeyWrite::Delete(family.key.id())]);
+    only(store.change(&[id], None, &mut plan).await)
+}
+
+fn only(answer: Result<Vec<Record>, StoreError>) -> Result<Record, StoreError> {
+    let mut written = answer?;
+    rule(written.len() == 1, "`change` answers with each row that it wrote, and with no other");
+    Ok(written.remove(0))
+}
+
+/// Adds an owner, or says that one is there.
+pub(super) async fn add_owner(
+    store: &impl KeyRepository,
+    owner: Owner,
+) -> Result<Owner, StoreError> {
+    let mut edit =
+        |stored: Option<&Owner>, _: Option<&Owner>| stored.is_none().then(|| owner.clone());
+    store.change_owner(owner.id(), None, &mut edit).await
+}
+
+/// Changes an owner who is there.
+pub(super) async fn update_owner(
+    store: &impl KeyRepository,
+    id: &OwnerId,
+    edit: &mut (dyn FnMut(&Owner) -> Option<Owner> + Send),
+) -> Result<Owner, StoreError> {
+    let mut decide = |stored: Option<&Owner>, _: Option<&Owner>| edit(stored?);
+    store.change_owner(id, None, &mut decide).await
 }
 
 /// Panics unless the two agree in what a decision needs.
@@ -135,6 +177,8 @@ pub(super) fn same(stored: &Record, expected: &Record, can: Capabilities) {
         rule(a.token_key() == b.token_key(), "the token key is kept");
         rule(a.name() == b.name(), "the name is kept, whatever its characters and length");
         rule(a.account() == b.account(), "the account is kept, or none");
+        let said = "the predecessor is kept, or none";
+        rule(!can.lineage || a.predecessor() == b.predecessor(), said);
         rule(a.description() == b.description(), "the description is kept, or none");
         rule(a.version() == b.version(), "the version is kept, or none");
         rule(a.tags().eq(b.tags()), "tags are kept in their order");

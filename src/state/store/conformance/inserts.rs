@@ -78,7 +78,7 @@ pub(super) async fn duplicates(store: &impl KeyRepository) {
     }
     for (key, what) in all {
         let owner = owner(if key.owner_id().as_str() == "1" { 1 } else { 2 });
-        let answer = store.insert(key, owner, &mut |_| true).await;
+        let answer = store.insert(key, owner, None, &mut |_, _| true).await;
         let said = format!("`insert` refuses a {what} that is taken, as a duplicate");
         refused(answer, StoreError::is_duplicate, &said);
         same(&found(store.get(id).await, "get"), &first, can);
@@ -97,7 +97,7 @@ pub(super) async fn judged(store: &impl KeyRepository) {
     let new = key(store, "judged");
     let mut asked = 0;
     let answer = store
-        .insert(new.clone(), owner(1), &mut |owner| {
+        .insert(new.clone(), owner(1), None, &mut |owner, _| {
             asked += 1;
             rule(owner.id().as_str() == "1", "the judge sees the key's owner");
             false
@@ -125,9 +125,12 @@ pub(super) async fn dropped(store: &impl KeyRepository) {
         let number = if can.owners { polls + 10 } else { 1 };
         let key = key_of(number, digest_of(store, &format!("dropped {polls}")));
         let expected = Record::new(key.clone(), owner(number));
-        let mut yes = |_: &_| true;
-        together::drop_after(polls as usize, store.insert(key.clone(), owner(number), &mut yes))
-            .await;
+        let mut yes = |_: &_, _: Option<&_>| true;
+        together::drop_after(
+            polls as usize,
+            store.insert(key.clone(), owner(number), None, &mut yes),
+        )
+        .await;
 
         // A change that is made after it comes behind it: now it is settled.
         let next = record(super::fixture::key(store, &format!("next {polls}")));

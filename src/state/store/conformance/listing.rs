@@ -1,6 +1,6 @@
 //! Rules of `list`.
 
-use super::fixture::{added, key, moment, ok, rule, same};
+use super::fixture::{added, delete, key, moment, ok, rule, same};
 use crate::{
     state::store::contract::{Cursor, KeyQuery, KeyRepository},
     value::key::Record,
@@ -58,7 +58,7 @@ pub(super) async fn pages_stay(store: &impl KeyRepository) {
     // One that was seen goes, the cursor's own goes, and one is added before the cursor.
     let cursor = Cursor::behind(first[2].key());
     for record in [&all[0], &all[2]] {
-        ok(store.delete(record.key().id()).await, "delete");
+        ok(delete(store, record.key().id()).await, "change");
     }
     let early = key(store, "early");
     let early = crate::value::key::ApiKey::new(early.id(), *early.digest(), 1.into(), moment(-50));

@@ -14,13 +14,15 @@
 //! // What can only be read: the second closure puts a record where the store will find it.
 //! conformance::key_store(async || MemoryStore::new(), async |store, record| {
 //!     let (key, owner) = (record.key().clone(), record.owner().clone());
-//!     store.insert(key, owner, &mut |_| true).await.unwrap();
+//!     store.insert(key, owner, None, &mut |_, _| true).await.unwrap();
 //! })
 //! .await;
 //! # }
 //! ```
 
 mod changes;
+mod families;
+mod filters;
 mod fixture;
 mod inserts;
 mod listing;
@@ -69,14 +71,21 @@ pub async fn key_repository<S: KeyRepository>(fresh: impl AsyncFn() -> S) {
     inserts::duplicates(&fresh().await).await;
     inserts::judged(&fresh().await).await;
     inserts::dropped(&fresh().await).await;
-    changes::update(&fresh().await).await;
+    changes::updated(&fresh().await).await;
     changes::identity(&fresh().await).await;
     changes::refusals(&fresh().await).await;
     changes::at_once(&fresh().await).await;
     changes::beside_uses(&fresh().await).await;
-    changes::delete(&fresh().await).await;
+    changes::deleted(&fresh().await).await;
+    families::several(&fresh().await).await;
+    families::callers(&fresh().await).await;
+    if fresh().await.capabilities().lineage {
+        families::relatives(&fresh().await).await;
+        families::one_successor(&fresh().await).await;
+    }
     listing::in_order(&fresh().await).await;
     listing::pages_stay(&fresh().await).await;
+    filters::each_filter(&fresh().await).await;
     if fresh().await.capabilities().owners {
         owners::made_by_insert(&fresh().await).await;
         owners::inserted(&fresh().await).await;
@@ -84,6 +93,7 @@ pub async fn key_repository<S: KeyRepository>(fresh: impl AsyncFn() -> S) {
         owners::refusals(&fresh().await).await;
         owners::told_apart(&fresh().await).await;
         owners::at_once(&fresh().await).await;
+        filters::each_relation(&fresh().await).await;
     } else {
         owners::unsupported(&fresh().await).await;
     }

@@ -1,7 +1,10 @@
 //! Rules about owners.
 
 use super::{
-    fixture::{add, digest_of, found, key, key_of, moment, ok, refused, rule, same},
+    fixture::{
+        add, add_owner, digest_of, found, key, key_of, moment, ok, refused, rule, same,
+        update_owner,
+    },
     together,
 };
 use crate::{
@@ -35,7 +38,7 @@ pub(super) async fn made_by_insert(store: &impl KeyRepository) {
     let second = key(store, "second");
     let mut seen = None;
     let answer = store
-        .insert(second.clone(), Owner::new(1).with_username("another"), &mut |owner| {
+        .insert(second.clone(), Owner::new(1).with_username("another"), None, &mut |owner, _| {
             seen = Some(owner.clone());
             true
         })
@@ -51,15 +54,14 @@ pub(super) async fn inserted(store: &impl KeyRepository) {
     let nobody = ok(store.owner(&"nobody".into()).await, "owner");
     rule(nobody.is_none(), "`owner` answers None for an id that is not there");
     for owner in [full("é".repeat(64)), Owner::new("plain")] {
-        ok(store.insert_owner(owner.clone()).await, "insert_owner");
+        ok(add_owner(store, owner.clone()).await, "change_owner");
         let stored = found(store.owner(owner.id()).await, "owner");
         rule(stored == owner, "an owner is stored as it was given");
     }
-    let again = store.insert_owner(full("plain")).await;
-    let said = "to insert an owner whose id is taken is a `duplicate`";
-    refused(again, StoreError::is_duplicate, said);
+    let again = add_owner(store, full("plain")).await;
+    refused(again, StoreError::is_not_applied, "an owner's edit that says no is `not_applied`");
     let stored = found(store.owner(&"plain".into()).await, "owner");
-    rule(stored == Owner::new("plain"), "an insert that was refused leaves the stored owner");
+    rule(stored == Owner::new("plain"), "an edit that says no leaves the stored owner");
 }
 
 pub(super) async fn changed(store: &impl KeyRepository) {
@@ -67,7 +69,7 @@ pub(super) async fn changed(store: &impl KeyRepository) {
     let key = key(store, "key");
     let id = key.owner_id().clone();
     add(store, Record::new(key.clone(), Owner::staff(1).with_accounts(["a", "b"]))).await;
-    ok(store.insert_owner(Owner::staff("bystander").with_accounts(["a"])).await, "insert_owner");
+    ok(add_owner(store, Owner::staff("bystander").with_accounts(["a"])).await, "change_owner");
 
     let staff = Owner::staff(1);
     let steps = [
@@ -79,13 +81,12 @@ pub(super) async fn changed(store: &impl KeyRepository) {
     ];
     let mut before = Owner::staff(1).with_accounts(["a", "b"]);
     for after in steps {
-        let answer = store
-            .update_owner(&id, &mut |seen| {
-                rule(*seen == before, "an owner's edit sees the row as it stands");
-                Some(after.clone())
-            })
-            .await;
-        rule(ok(answer, "update_owner") == after, "`update_owner` answers the owner as it now is");
+        let answer = update_owner(store, &id, &mut |seen| {
+            rule(*seen == before, "an owner's edit sees the row as it stands");
+            Some(after.clone())
+        })
+        .await;
+        rule(ok(answer, "change_owner") == after, "`change_owner` answers the owner as it now is");
         let stored = found(store.owner(&id).await, "owner");
         rule(stored == after, "an owner is changed whole, memberships included");
         // The next read of each of its keys sees it.
@@ -104,24 +105,25 @@ pub(super) async fn changed(store: &impl KeyRepository) {
 
 pub(super) async fn refusals(store: &impl KeyRepository) {
     let ada = full("ada");
-    ok(store.insert_owner(ada.clone()).await, "insert_owner");
-    let answer = store.update_owner(ada.id(), &mut |_| None).await;
+    ok(add_owner(store, ada.clone()).await, "change_owner");
+    let answer = update_owner(store, ada.id(), &mut |_| None).await;
     refused(answer, StoreError::is_not_applied, "an owner's edit that says no is `not_applied`");
     // Whether it is refused or left out, the id stays.
-    let renamed = store.update_owner(ada.id(), &mut |_| Some(full("eve"))).await;
+    let renamed = update_owner(store, ada.id(), &mut |_| Some(full("eve"))).await;
     drop(renamed);
     rule(found(store.owner(ada.id()).await, "owner") == ada, "an owner's id is never changed");
     let eve = ok(store.owner(&"eve".into()).await, "owner");
     rule(eve.is_none(), "an owner's id is never changed");
-    let mut asked = false;
-    let answer = store
-        .update_owner(&"nobody".into(), &mut |owner| {
-            asked = true;
-            Some(owner.clone())
-        })
-        .await;
-    refused(answer, StoreError::is_not_found, "an update of no owner is `not_found`");
-    rule(!asked, "an edit is not asked about an owner that is not there");
+    let mut seen = Some(true);
+    let mut edit = |stored: Option<&Owner>, _: Option<&Owner>| {
+        seen = stored.map(|_| false);
+        None
+    };
+    let answer = store.change_owner(&"nobody".into(), None, &mut edit).await;
+    refused(answer, StoreError::is_not_applied, "an owner's edit that says no is `not_applied`");
+    rule(seen.is_none(), "an edit sees no row where there is none");
+    let nobody = ok(store.owner(&"nobody".into()).await, "owner");
+    rule(nobody.is_none(), "an edit that says no makes no owner");
 }
 
 /// An owner's id is compared byte for byte, like a digest: keys hang on it.
@@ -142,13 +144,13 @@ pub(super) async fn told_apart(store: &impl KeyRepository) {
 
 pub(super) async fn at_once(store: &impl KeyRepository) {
     let id = OwnerId::from("joiner");
-    ok(store.insert_owner(Owner::new(&id)).await, "insert_owner");
+    ok(add_owner(store, Owner::new(&id)).await, "change_owner");
     let join = async |number: u32| {
         let mut edit = |owner: &Owner| {
             let accounts = owner.accounts().iter().cloned().chain([number.into()]);
             Some(owner.clone().with_accounts(accounts))
         };
-        drop(ok(store.update_owner(&id, &mut edit).await, "update_owner"));
+        drop(ok(update_owner(store, &id, &mut edit).await, "change_owner"));
     };
     together::all((0..9).map(join)).await;
     let accounts = found(store.owner(&id).await, "owner").accounts().len();
@@ -165,8 +167,8 @@ pub(super) async fn at_once(store: &impl KeyRepository) {
 
 pub(super) async fn unsupported(store: &impl KeyRepository) {
     let said = "a store that keeps no owners says so: `unsupported`";
-    let answer = store.insert_owner(Owner::new("new")).await;
+    let answer = add_owner(store, Owner::new("new")).await;
     refused(answer, StoreError::is_unsupported, said);
-    let answer = store.update_owner(&1.into(), &mut |owner| Some(owner.clone())).await;
+    let answer = update_owner(store, &1.into(), &mut |owner| Some(owner.clone())).await;
     refused(answer, StoreError::is_unsupported, said);
 }

@@ -1,6 +1,8 @@
 //! The embedded store: keys in a SQLite file, alone or beside a user's own tables.
 
 mod failure;
+mod family;
+mod list;
 mod location;
 mod migrate;
 mod options;
@@ -17,7 +19,7 @@ use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
 
 pub use options::SqliteOptions;
 
-use self::statements::Statements;
+use self::{schema::Prefix, statements::Statements};
 use super::error::StoreError;
 use crate::value::digest::DigestAlgorithm;
 
@@ -63,6 +65,7 @@ pub struct SqliteStore {
     /// `None` where the location itself says that nothing may be written.
     write: Option<SqlitePool>,
     algorithm: DigestAlgorithm,
+    prefix: Prefix,
     statements: Arc<Statements>,
     /// Whether [`close`](Self::close) may close the pools: not those of a user.
     owns_pools: bool,

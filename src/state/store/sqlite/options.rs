@@ -143,7 +143,7 @@ impl SqliteOptions {
         owns_pools: bool,
     ) -> SqliteStore {
         let statements = Arc::new(Statements::new(&self.prefix));
-        SqliteStore { read, write, algorithm, statements, owns_pools }
+        SqliteStore { read, write, algorithm, prefix: self.prefix, statements, owns_pools }
     }
 
     fn pool(&self, connect: SqliteConnectOptions, connections: u32) -> SqlitePool {

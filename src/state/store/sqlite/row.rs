@@ -54,9 +54,12 @@ fn key(row: &SqliteRow, algorithm: DigestAlgorithm) -> Result<ApiKey, StoreError
         .map_err(|error| garbage("digest", &error))?;
     let owner = OwnerId::from(column::<&str>(row, "owner_id")?);
     let account = column::<Option<&str>>(row, "account_id")?;
+    let predecessor = column::<Option<&str>>(row, "predecessor_id")?.map(str::parse).transpose();
+    let predecessor = predecessor.map_err(|error| garbage("predecessor_id", &error))?;
     Ok(ApiKey::new(id, digest, owner, time(row, "created_at")?)
         .with_token_key(TokenKey::of(column(row, "token_key")?))
         .with_account(account.map(AccountId::from))
+        .with_predecessor(predecessor)
         .with_name(column::<&str>(row, "name")?)
         .with_description(column::<Option<&str>>(row, "description")?)
         .with_version(column::<Option<&str>>(row, "version")?)

@@ -7,7 +7,7 @@ use crate::value::digest::DigestAlgorithm;
 
 /// What every table's and index's name begins with; a plain identifier, so that it needs no quotes.
 #[derive(Clone, Debug)]
-pub(super) struct Prefix(Box<str>);
+pub(super) struct Prefix(std::sync::Arc<str>);
 
 impl Prefix {
     const MAX_LEN: usize = 32;
@@ -45,7 +45,7 @@ impl fmt::Display for Prefix {
 }
 
 /// The migrations in their order; the first is version 1. What was released is never changed.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, LINEAGE];
 
 /// The version this code knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -103,6 +103,15 @@ CREATE TABLE {p}keys (
 CREATE INDEX {p}keys_in_order ON {p}keys (created_at, key_id);
 
 CREATE INDEX {p}keys_of_owner ON {p}keys (owner_id);
+";
+
+/// Which key a key replaced, for rotation. That key may be gone, so that this is no foreign key; and no
+/// key is replaced twice.
+const LINEAGE: &str = "
+ALTER TABLE {p}keys ADD COLUMN predecessor_id TEXT;
+
+CREATE UNIQUE INDEX {p}keys_by_predecessor ON {p}keys (predecessor_id)
+    WHERE predecessor_id IS NOT NULL;
 ";
 
 /// Records a version; the database's own clock serves, as nothing is decided by it.

@@ -9,10 +9,10 @@ use super::schema::Prefix;
 /// The columns of a record, as [`row`](super::row) reads them, with what they are read from. The
 /// owner is joined in and its accounts are gathered in the same query. CROSS JOIN keeps SQLite from
 /// beginning with the owners, whatever its statistics say.
-const RECORD: &str = "\
+pub(super) const RECORD: &str = "\
 SELECT k.digest, k.key_id, k.token_key, k.account_id, k.name, k.description, k.version, \
 k.tags, k.annotations, k.scopes, k.created_at, k.updated_at, k.expires_at, k.last_used_at, \
-k.is_active, o.id AS owner_id, o.username, o.is_active AS owner_is_active, o.is_staff, \
+k.is_active, k.predecessor_id, o.id AS owner_id, o.username, o.is_active AS owner_is_active, o.is_staff, \
 o.is_superuser, (SELECT json_group_array(m.account_id) FROM {p}memberships AS m \
 WHERE m.owner_id = o.id) AS accounts \
 FROM {p}keys AS k CROSS JOIN {p}owners AS o ON o.id = k.owner_id ";
@@ -21,8 +21,7 @@ pub(super) struct Statements {
     pub(super) find: SqlStr,
     pub(super) find_many: SqlStr,
     pub(super) get: SqlStr,
-    pub(super) list_first: SqlStr,
-    pub(super) list_after: SqlStr,
+    pub(super) successor: SqlStr,
     pub(super) owner: SqlStr,
     pub(super) record_uses: SqlStr,
     pub(super) is_taken: SqlStr,
@@ -44,11 +43,7 @@ impl Statements {
             find: record("WHERE k.digest = ?1"),
             find_many: record("WHERE k.digest IN (SELECT value FROM json_each(?1))"),
             get: record("WHERE k.key_id = ?1"),
-            list_first: record("ORDER BY k.created_at, k.key_id LIMIT ?1"),
-            list_after: record(
-                "WHERE (k.created_at, k.key_id) > (?2, ?3) \
-                 ORDER BY k.created_at, k.key_id LIMIT ?1",
-            ),
+            successor: record("WHERE k.predecessor_id = ?1"),
             owner: sql(
                 "SELECT o.id AS owner_id, o.username, o.is_active AS owner_is_active, o.is_staff, \
                  o.is_superuser, (SELECT json_group_array(m.account_id) FROM {p}memberships AS m \
@@ -63,17 +58,18 @@ impl Statements {
                  GROUP BY k.digest) AS due \
                  WHERE {p}keys.digest = due.digest"),
             is_taken: sql("SELECT EXISTS (SELECT 1 FROM {p}keys WHERE digest = ?1) \
-                 OR EXISTS (SELECT 1 FROM {p}keys WHERE key_id = ?2)"),
+                 OR EXISTS (SELECT 1 FROM {p}keys WHERE key_id = ?2) \
+                 OR EXISTS (SELECT 1 FROM {p}keys WHERE predecessor_id = ?3)"),
             insert_key: sql(
                 "INSERT INTO {p}keys (digest, key_id, token_key, owner_id, account_id, name, \
                  description, version, tags, annotations, scopes, created_at, updated_at, \
-                 expires_at, last_used_at, is_active) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 expires_at, last_used_at, is_active, predecessor_id) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ),
             update_key: sql(
                 "UPDATE {p}keys SET account_id = ?2, name = ?3, description = ?4, version = ?5, \
                  tags = ?6, annotations = ?7, scopes = ?8, updated_at = ?9, expires_at = ?10, \
-                 is_active = ?11 WHERE key_id = ?1",
+                 is_active = ?11, predecessor_id = ?12 WHERE key_id = ?1",
             ),
             delete_key: sql("DELETE FROM {p}keys WHERE key_id = ?1"),
             insert_owner: sql(

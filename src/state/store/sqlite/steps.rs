@@ -41,7 +41,8 @@ impl SqliteStore {
     ) -> Result<bool, StoreError> {
         let query = sqlx::query_scalar(self.statements.is_taken.clone())
             .bind(key.digest().to_hex())
-            .bind(key.id().to_string());
+            .bind(key.id().to_string())
+            .bind(key.predecessor().map(|id| id.to_string()));
         query.fetch_one(change).await.map_err(failure::of)
     }
 
@@ -66,7 +67,8 @@ impl SqliteStore {
             .bind(key.updated_at().timestamp_micros())
             .bind(key.expires_at().map(|at| at.timestamp_micros()))
             .bind(key.last_used_at().map(|at| at.timestamp_micros()))
-            .bind(key.is_active());
+            .bind(key.is_active())
+            .bind(key.predecessor().map(|id| id.to_string()));
         query.execute(change).await.map_err(failure::of)?;
         Ok(())
     }
@@ -89,7 +91,8 @@ impl SqliteStore {
             .bind(json_list(key.scopes()))
             .bind(key.updated_at().timestamp_micros())
             .bind(key.expires_at().map(|at| at.timestamp_micros()))
-            .bind(key.is_active());
+            .bind(key.is_active())
+            .bind(key.predecessor().map(|id| id.to_string()));
         query.execute(change).await.map_err(failure::of)?;
         Ok(())
     }
@@ -114,7 +117,26 @@ impl SqliteStore {
         Ok(added)
     }
 
-    pub(super) async fn add_memberships(
+    /// Writes an owner that is there, memberships included.
+    pub(super) async fn set_owner(
+        &self,
+        change: &mut SqliteConnection,
+        owner: &Owner,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(self.statements.update_owner.clone())
+            .bind(owner.id().as_str())
+            .bind(owner.username())
+            .bind(owner.is_active())
+            .bind(owner.is_staff())
+            .bind(owner.is_superuser());
+        query.execute(&mut *change).await.map_err(failure::of)?;
+        let query = sqlx::query(self.statements.delete_memberships.clone());
+        let query = query.bind(owner.id().as_str());
+        query.execute(&mut *change).await.map_err(failure::of)?;
+        self.add_memberships(change, owner).await
+    }
+
+    async fn add_memberships(
         &self,
         change: &mut SqliteConnection,
         owner: &Owner,

@@ -4,16 +4,16 @@
 //! stands until the commit. A transaction that is dropped, by an error or with its future, is
 //! rolled back before its connection is used again.
 
-use sqlx::{Connection as _, Sqlite, Transaction, pool::PoolConnection};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 
 use super::{
     super::{
         contract::{
-            Capabilities, KeyEdit, KeyQuery, KeyRepository, KeyStore as _, OwnerEdit, OwnerJudge,
+            Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore as _, OwnerEdit,
         },
         error::StoreError,
     },
-    SqliteStore, failure, row,
+    SqliteStore, failure, list, row,
 };
 use crate::value::{
     key::{ApiKey, KeyId, Record},
@@ -29,7 +29,8 @@ impl KeyRepository for SqliteStore {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
         if key.digest().algorithm() != self.digest_algorithm() {
             return Err(StoreError::not_applied_because("the digest is of another algorithm"));
@@ -37,21 +38,10 @@ impl KeyRepository for SqliteStore {
         if key.owner_id() != owner.id() {
             return Err(StoreError::not_applied_because("the key names another owner"));
         }
-        let mut writer = self.writer().await?;
+        let mut writer = self.writer().await.map_err(definite)?;
         let mut change = begin(&mut writer).await?;
-        // Asked for, not read off a failed INSERT: a user's own unique index is no duplicate id.
-        if self.is_taken(&mut change, &key).await? {
-            return Err(StoreError::duplicate());
-        }
-        self.add_owner(&mut change, &owner).await?;
-        let stored = self.owner_in(&mut change, owner.id()).await?;
-        if !judge(&stored.ok_or_else(vanished)?) {
-            return Err(StoreError::not_applied());
-        }
-        self.add_key(&mut change, &key).await?;
-        let record = self.key_in(&mut change, key.id()).await?.ok_or_else(vanished)?;
-        commit(change).await?;
-        Ok(record)
+        let inserted = self.insert_in(&mut change, &key, &owner, caller, judge).await;
+        end(change, inserted).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
@@ -59,37 +49,21 @@ impl KeyRepository for SqliteStore {
         self.key_in(&mut reader, id).await
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
-        let mut writer = self.writer().await?;
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut writer = self.writer().await.map_err(definite)?;
         let mut change = begin(&mut writer).await?;
-        let before = self.key_in(&mut change, id).await?.ok_or_else(StoreError::not_found)?;
-        let after = edit(&before).ok_or_else(StoreError::not_applied)?;
-        self.change_key(&mut change, id, &after).await?;
-        let record = self.key_in(&mut change, id).await?.ok_or_else(vanished)?;
-        commit(change).await?;
-        Ok(record)
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        let mut writer = self.writer().await?;
-        let mut change = begin(&mut writer).await?;
-        let record = self.key_in(&mut change, id).await?.ok_or_else(StoreError::not_found)?;
-        let query = sqlx::query(self.statements.delete_key.clone()).bind(id.to_string());
-        query.execute(&mut *change).await.map_err(failure::of)?;
-        commit(change).await?;
-        Ok(record)
+        let written = self.change_in(&mut change, ids, caller, plan).await;
+        end(change, written).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
-        let sql = match &query.after {
-            None => self.statements.list_first.clone(),
-            Some(_) => self.statements.list_after.clone(),
-        };
-        let mut select = sqlx::query(sql).bind(i64::from(query.limit.max(1)));
-        if let Some(after) = query.after {
-            select = select.bind(after.created_at.timestamp_micros()).bind(after.id.to_string());
-        }
-        let rows = select.fetch_all(&self.read).await.map_err(failure::of)?;
+        let mut select = list::select(&self.prefix, query);
+        let rows = select.build().fetch_all(&self.read).await.map_err(failure::of)?;
         row::records(&rows, self.digest_algorithm())
     }
 
@@ -98,51 +72,107 @@ impl KeyRepository for SqliteStore {
         self.owner_in(&mut reader, id).await
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
-        let mut writer = self.writer().await?;
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
+        let mut writer = self.writer().await.map_err(definite)?;
         let mut change = begin(&mut writer).await?;
-        if !self.add_owner(&mut change, &owner).await? {
+        let changed = self.change_owner_in(&mut change, id, caller, edit).await;
+        end(change, changed).await
+    }
+}
+
+impl SqliteStore {
+    async fn insert_in(
+        &self,
+        change: &mut SqliteConnection,
+        key: &ApiKey,
+        owner: &Owner,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
+    ) -> Result<Record, StoreError> {
+        // Asked for, not read off a failed INSERT: a user's own unique index is no duplicate id.
+        if self.is_taken(change, key).await? {
             return Err(StoreError::duplicate());
         }
-        commit(change).await
+        // Before the owner is made: a caller who is not stored does not come into being by it.
+        let caller = self.caller_in(change, caller).await?;
+        self.add_owner(change, owner).await?;
+        let stored = self.owner_in(change, owner.id()).await?;
+        if !judge(&stored.ok_or_else(vanished)?, caller.as_ref()) {
+            return Err(StoreError::not_applied());
+        }
+        self.add_key(change, key).await?;
+        self.key_in(change, key.id()).await?.ok_or_else(vanished)
     }
 
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        let mut writer = self.writer().await?;
-        let mut change = begin(&mut writer).await?;
-        let before = self.owner_in(&mut change, id).await?.ok_or_else(StoreError::not_found)?;
-        let after = edit(&before).ok_or_else(StoreError::not_applied)?;
+    async fn change_in(
+        &self,
+        change: &mut SqliteConnection,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
+        let caller = self.caller_in(change, caller).await?;
+        let (mut found, mut written) = (false, Vec::new());
+        for id in ids {
+            let Some(family) = self.family_in(change, *id, caller.as_ref()).await? else {
+                continue;
+            };
+            found = true;
+            for write in plan(&family).ok_or_else(StoreError::not_applied)? {
+                written.push(self.write_in(change, &write).await?);
+            }
+        }
+        found.then_some(written).ok_or_else(StoreError::not_found)
+    }
+
+    async fn change_owner_in(
+        &self,
+        change: &mut SqliteConnection,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
+        let caller = self.caller_in(change, caller).await?;
+        let before = self.owner_in(change, id).await?;
+        let after = edit(before.as_ref(), caller.as_ref()).ok_or_else(StoreError::not_applied)?;
         if after.id() != id {
             return Err(StoreError::not_applied_because("an owner keeps its id"));
         }
-        let query = sqlx::query(self.statements.update_owner.clone())
-            .bind(id.as_str())
-            .bind(after.username())
-            .bind(after.is_active())
-            .bind(after.is_staff())
-            .bind(after.is_superuser());
-        query.execute(&mut *change).await.map_err(failure::of)?;
-        let query = sqlx::query(self.statements.delete_memberships.clone()).bind(id.as_str());
-        query.execute(&mut *change).await.map_err(failure::of)?;
-        self.add_memberships(&mut change, &after).await?;
-        commit(change).await?;
+        if before.is_none() {
+            self.add_owner(change, &after).await?;
+        } else {
+            self.set_owner(change, &after).await?;
+        }
         Ok(after)
     }
 }
 
 async fn begin(writer: &mut PoolConnection<Sqlite>) -> Result<Transaction<'_, Sqlite>, StoreError> {
-    writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match failure::of(error) {
-        unsupported if unsupported.is_unsupported() => unsupported,
-        // What never began was certainly not made.
-        other => StoreError::not_applied_because(other),
-    })
+    let begun = writer.begin_with("BEGIN IMMEDIATE").await;
+    begun.map_err(|error| definite(failure::of(error)))
 }
 
-async fn commit(change: Transaction<'_, Sqlite>) -> Result<(), StoreError> {
-    change.commit().await.map_err(failure::of_commit)
+/// Commits what was done, or rolls it back: an error before the commit was sent leaves nothing.
+async fn end<T>(
+    change: Transaction<'_, Sqlite>,
+    done: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let done = done.map_err(definite)?;
+    change.commit().await.map_err(failure::of_commit)?;
+    Ok(done)
+}
+
+/// An error of a change whose commit was never sent, so that it certainly was not made.
+fn definite(error: StoreError) -> StoreError {
+    if error.is_definite() { error } else { StoreError::not_applied_because(error) }
 }
 
 /// A row that this transaction wrote is there, unless a trigger of the user's took it away.
-fn vanished() -> StoreError {
+pub(super) fn vanished() -> StoreError {
     StoreError::other("a row that was just written is not there; does a trigger remove it?")
 }

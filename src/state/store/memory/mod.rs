@@ -1,15 +1,17 @@
 //! A store in memory: for tests, for demonstrations, and as the plainest reading of the contract.
 
+mod rows;
+
 use std::{
-    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use self::rows::{Draft, Rows};
 use super::{
     contract::{
-        Capabilities, Cursor, KeyEdit, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
-        OwnerJudge,
+        Capabilities, Cursor, InsertJudge, KeyOrder, KeyPlan, KeyQuery, KeyRepository, KeyStore,
+        KeyUse, KeyWrite, OwnerEdit,
     },
     error::StoreError,
 };
@@ -26,18 +28,6 @@ pub struct MemoryStore {
     rows: Arc<Mutex<Rows>>,
 }
 
-/// One lock over all rows makes every method one transaction.
-#[derive(Default)]
-struct Rows {
-    keys: HashMap<KeyId, ApiKey>,
-    /// Invariant: holds exactly the digests of `keys`.
-    by_digest: HashMap<TokenDigest, KeyId>,
-    /// Invariant: holds exactly the places of `keys`, in the order of a listing.
-    in_order: BTreeMap<Cursor, ()>,
-    /// Invariant: holds the owner of every key.
-    owners: HashMap<OwnerId, Arc<Owner>>,
-}
-
 impl MemoryStore {
     /// An empty store of SHA-256 digests.
     #[must_use]
@@ -52,7 +42,7 @@ impl MemoryStore {
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
-        // A panic can only come from a caller's closure, before the rows are touched.
+        // A panic can only come from a caller's closure, and what it had begun is undone.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,16 +51,6 @@ impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.rows().keys.len();
         f.debug_struct("MemoryStore").field("keys", &keys).finish_non_exhaustive()
-    }
-}
-
-impl Rows {
-    fn record(&self, key: &ApiKey) -> Record {
-        Record::new(key.clone(), Arc::clone(&self.owners[key.owner_id()]))
-    }
-
-    fn find(&self, digest: &TokenDigest) -> Option<Record> {
-        self.by_digest.get(digest).map(|id| self.record(&self.keys[id]))
     }
 }
 
@@ -115,7 +95,8 @@ impl KeyRepository for MemoryStore {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
         if key.digest().algorithm() != self.algorithm {
             return Err(StoreError::not_applied_because("the digest is of another algorithm"));
@@ -124,18 +105,17 @@ impl KeyRepository for MemoryStore {
             return Err(StoreError::not_applied_because("the key names another owner"));
         }
         let mut rows = self.rows();
-        if rows.keys.contains_key(&key.id()) || rows.by_digest.contains_key(key.digest()) {
+        if rows.is_taken(&key) {
             return Err(StoreError::duplicate());
         }
         let owner = rows.owners.get(owner.id()).cloned().unwrap_or_else(|| Arc::new(owner));
-        if !judge(&owner) {
+        if !judge(&owner, rows.caller(caller)) {
             return Err(StoreError::not_applied());
         }
-        let record = Record::new(key.clone(), Arc::clone(&owner));
         rows.owners.insert(owner.id().clone(), owner);
-        rows.by_digest.insert(*key.digest(), key.id());
-        rows.in_order.insert(Cursor::behind(&key), ());
-        rows.keys.insert(key.id(), key);
+        let mut draft = Draft::of(&mut rows);
+        let record = draft.write(KeyWrite::Insert(key))?;
+        draft.keep();
         Ok(record)
     }
 
@@ -144,50 +124,60 @@ impl KeyRepository for MemoryStore {
         Ok(rows.keys.get(&id).map(|key| rows.record(key)))
     }
 
-    async fn update(&self, id: KeyId, edit: KeyEdit<'_>) -> Result<Record, StoreError> {
+    async fn change(
+        &self,
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> Result<Vec<Record>, StoreError> {
         let mut rows = self.rows();
-        let before = rows.keys.get(&id).ok_or_else(StoreError::not_found)?;
-        let record = rows.record(before);
-        let edited = edit(&record).ok_or_else(StoreError::not_applied)?;
-        let after = edited.keeping_identity_of(before);
-        let record = rows.record(&after);
-        rows.keys.insert(id, after);
-        Ok(record)
-    }
-
-    async fn delete(&self, id: KeyId) -> Result<Record, StoreError> {
-        let mut rows = self.rows();
-        let key = rows.keys.remove(&id).ok_or_else(StoreError::not_found)?;
-        rows.by_digest.remove(key.digest());
-        rows.in_order.remove(&Cursor::behind(&key));
-        Ok(rows.record(&key))
+        let mut draft = Draft::of(&mut rows);
+        let (mut found, mut written) = (false, Vec::new());
+        for id in ids {
+            let Some(family) = draft.rows().family(*id, caller) else { continue };
+            found = true;
+            for write in plan(&family).ok_or_else(StoreError::not_applied)? {
+                written.push(draft.write(write)?);
+            }
+        }
+        draft.keep();
+        found.then_some(written).ok_or_else(StoreError::not_found)
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
-        use std::ops::Bound::{Excluded, Unbounded};
         let rows = self.rows();
-        let start = query.after.map_or(Unbounded, Excluded);
-        let places = rows.in_order.range((start, Unbounded)).take(query.limit as usize);
-        Ok(places.map(|(place, ())| rows.record(&rows.keys[&place.id])).collect())
+        let owner = |id: &OwnerId| rows.owners.get(id).map(Arc::as_ref);
+        let key = |(place, ()): (&Cursor, &())| &rows.keys[&place.id];
+        let page = |keys: &mut dyn Iterator<Item = &ApiKey>| {
+            let on_page = keys.filter(|key| query.admits(key, owner));
+            on_page.take(query.limit as usize).map(|key| rows.record(key)).collect()
+        };
+        // The map is entered at the cursor; what is left of a page's conditions is asked key by key.
+        Ok(match (query.order, query.after) {
+            (KeyOrder::OldestFirst, Some(after)) => {
+                page(&mut rows.in_order.range(after..).map(key))
+            }
+            (KeyOrder::OldestFirst, None) => page(&mut rows.in_order.iter().map(key)),
+            (KeyOrder::NewestFirst, Some(after)) => {
+                page(&mut rows.in_order.range(..=after).rev().map(key))
+            }
+            (KeyOrder::NewestFirst, None) => page(&mut rows.in_order.iter().rev().map(key)),
+        })
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
         Ok(self.rows().owners.get(id).map(|owner| Owner::clone(owner)))
     }
 
-    async fn insert_owner(&self, owner: Owner) -> Result<(), StoreError> {
+    async fn change_owner(
+        &self,
+        id: &OwnerId,
+        caller: Option<&OwnerId>,
+        edit: OwnerEdit<'_>,
+    ) -> Result<Owner, StoreError> {
         let mut rows = self.rows();
-        if rows.owners.contains_key(owner.id()) {
-            return Err(StoreError::duplicate());
-        }
-        rows.owners.insert(owner.id().clone(), Arc::new(owner));
-        Ok(())
-    }
-
-    async fn update_owner(&self, id: &OwnerId, edit: OwnerEdit<'_>) -> Result<Owner, StoreError> {
-        let mut rows = self.rows();
-        let before = rows.owners.get(id).ok_or_else(StoreError::not_found)?;
-        let after = edit(before).ok_or_else(StoreError::not_applied)?;
+        let stored = rows.owners.get(id).map(Arc::as_ref);
+        let after = edit(stored, rows.caller(caller)).ok_or_else(StoreError::not_applied)?;
         if after.id() != id {
             return Err(StoreError::not_applied_because("an owner keeps its id"));
         }

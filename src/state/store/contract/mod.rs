@@ -1,7 +1,16 @@
 //! What a store promises: reads for authentication, changes for management.
 
+mod change;
+mod filter;
+mod query;
+
 use chrono::{DateTime, Utc};
 
+pub use self::{
+    change::{Family, InsertJudge, KeyPlan, KeyWrite, OwnerEdit},
+    filter::{KeyFilter, Standing},
+    query::{Cursor, KeyOrder, KeyQuery},
+};
 use super::error::StoreError;
 use crate::value::{
     digest::{DigestAlgorithm, TokenDigest},
@@ -69,10 +78,14 @@ pub trait KeyStore: Send + Sync + 'static {
 /// 2. `Ok` means committed and durable: it survives the machine's power being cut.
 /// 3. An error is *definite* (nothing changed) only if it is `duplicate`, `not_found`,
 ///    `unsupported` or `not_applied`. Every other error of a change counts as an unknown outcome.
-/// 4. The closures that judge and edit run inside the transaction, on the rows as they stand there.
-///    They are quick and may be called again when a transaction is retried; the last call counts.
-///    `false` means: change nothing, and answer [`StoreError::not_applied`].
+/// 4. The closures that judge and plan run inside the transaction, on the rows as they stand there,
+///    and nothing is written before they answered. They are quick and may be called again when a
+///    transaction is retried; the last call counts. `false` or `None` means: change nothing, and
+///    answer [`StoreError::not_applied`].
 /// 5. A dropped future leaves the change either committed or rolled back, never half done.
+/// 6. A *caller* is on whose behalf a change is made. The store looks their row up inside the same
+///    transaction and hands it to the closure, which judges; it hands over `None` where no caller was
+///    named, and where the one who was is not stored.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a key store without management",
     note = "implement `tower_token_auth::store::KeyRepository` for it, or build the \
@@ -83,7 +96,8 @@ pub trait KeyRepository: KeyStore {
     fn capabilities(&self) -> Capabilities;
 
     /// Adds a key. The owner's row is made from `owner` if there is none; one that is there stays
-    /// as it is. `judge` sees the stored row and decides. Returns the record as stored.
+    /// as it is. `judge` sees the stored row, or the one that is to be made, and the caller's, and
+    /// decides. Returns the record as stored.
     ///
     /// # Errors
     /// [`StoreError::duplicate`] when the key id or the digest is taken: nothing is overwritten.
@@ -92,7 +106,8 @@ pub trait KeyRepository: KeyStore {
         &self,
         key: ApiKey,
         owner: Owner,
-        judge: OwnerJudge<'_>,
+        caller: Option<&OwnerId>,
+        judge: InsertJudge<'_>,
     ) -> impl Future<Output = Result<Record, StoreError>> + Send;
 
     /// Finds a key by its id.
@@ -101,27 +116,27 @@ pub trait KeyRepository: KeyStore {
     /// When the store could not look.
     fn get(&self, id: KeyId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
-    /// Changes a key: reads it and its owner, lets `edit` change the key, and writes it back. `edit`
-    /// sets `updated_at` itself and leaves id, digest, owner and `last_used_at` alone; a store
-    /// ignores changes to those. Returns the record as it now stands.
+    /// Changes keys: has `plan` decide on each of `ids` in turn, seeing its [`Family`] with what was
+    /// written for those before it, and writes what it answers, all in one transaction. Ids that are
+    /// not there are passed over. Returns the rows that were written, in that order, each as it now
+    /// stands; deleted ones as they were.
+    ///
+    /// At most one key names another one as its predecessor: a second one is refused as a duplicate.
     ///
     /// # Errors
-    /// [`StoreError::not_found`] when there is no such key; [`StoreError::not_applied`] when `edit`
-    /// says no.
-    fn update(
+    /// [`StoreError::not_found`] when none of `ids` is there; [`StoreError::not_applied`] when `plan`
+    /// says no to any of them; [`StoreError::duplicate`] when the id, digest or predecessor of a key
+    /// to be inserted is taken.
+    fn change(
         &self,
-        id: KeyId,
-        edit: KeyEdit<'_>,
-    ) -> impl Future<Output = Result<Record, StoreError>> + Send;
+        ids: &[KeyId],
+        caller: Option<&OwnerId>,
+        plan: KeyPlan<'_>,
+    ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
 
-    /// Deletes a key and returns it as it was.
-    ///
-    /// # Errors
-    /// [`StoreError::not_found`] when there is no such key.
-    fn delete(&self, id: KeyId) -> impl Future<Output = Result<Record, StoreError>> + Send;
-
-    /// Lists keys, oldest first, ties by id: a page at a time, so that a page is stable while keys
-    /// are added or removed around it.
+    /// Lists keys, a page at a time. The order is by what never changes, so that a page is stable
+    /// while keys are added, changed or removed around it. One query: filter, ownership and owners
+    /// are of one moment. [`KeyQuery::admits`] is the plain reading of what belongs on a page.
     ///
     /// # Errors
     /// When the store could not look.
@@ -135,31 +150,20 @@ pub trait KeyRepository: KeyStore {
     fn owner(&self, id: &OwnerId)
     -> impl Future<Output = Result<Option<Owner>, StoreError>> + Send;
 
-    /// Adds an owner.
+    /// Adds or changes an owner: lets `edit` see the row, if there is one, and the caller's, answer
+    /// with what it is to become, and writes that, memberships included. The id is never changed.
+    /// Returns the owner as it now stands.
     ///
     /// # Errors
-    /// [`StoreError::duplicate`] when the id is taken: the stored row stays as it is.
-    fn insert_owner(&self, owner: Owner) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Changes an owner: reads the row, lets `edit` answer with what it is to become, and writes
-    /// that, memberships included. The id is never changed. Returns the owner as it now stands.
-    ///
-    /// # Errors
-    /// [`StoreError::not_found`] when there is no such owner; [`StoreError::not_applied`] when
-    /// `edit` says no.
-    fn update_owner(
+    /// [`StoreError::not_applied`] when `edit` says no; [`StoreError::unsupported`] when owners are
+    /// kept elsewhere.
+    fn change_owner(
         &self,
         id: &OwnerId,
+        caller: Option<&OwnerId>,
         edit: OwnerEdit<'_>,
     ) -> impl Future<Output = Result<Owner, StoreError>> + Send;
 }
-
-/// Decides, on the stored owner, whether a key may be added.
-pub type OwnerJudge<'a> = &'a mut (dyn FnMut(&Owner) -> bool + Send);
-/// Changes a key, seeing its owner; `None` changes nothing.
-pub type KeyEdit<'a> = &'a mut (dyn FnMut(&Record) -> Option<ApiKey> + Send);
-/// Changes an owner; `None` changes nothing.
-pub type OwnerEdit<'a> = &'a mut (dyn FnMut(&Owner) -> Option<Owner> + Send);
 
 /// One use of a key, to be written by [`KeyStore::record_uses`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,61 +191,20 @@ pub struct Capabilities {
     pub last_use: bool,
     /// Owners are kept here and can be changed here.
     pub owners: bool,
+    /// A key names the one that it replaced: what a rotation with a grace needs.
+    pub lineage: bool,
 }
 
 impl Capabilities {
     /// Everything: what our own schemas express.
     #[must_use]
     pub fn all() -> Self {
-        Self { activation: true, metadata: true, last_use: true, owners: true }
+        Self { activation: true, metadata: true, last_use: true, owners: true, lineage: true }
     }
 
     /// Nothing but adding, finding, listing and deleting keys. Set the fields that hold beside that.
     #[must_use]
     pub fn minimal() -> Self {
-        Self { activation: false, metadata: false, last_use: false, owners: false }
-    }
-}
-
-/// Which keys [`KeyRepository::list`] is to answer with.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct KeyQuery {
-    /// Only keys that come after this place.
-    pub after: Option<Cursor>,
-    /// At most so many; at least 1.
-    pub limit: u32,
-}
-
-impl KeyQuery {
-    /// The first `limit` keys.
-    #[must_use]
-    pub fn first(limit: u32) -> Self {
-        Self { after: None, limit: limit.max(1) }
-    }
-
-    /// Goes on behind `cursor`.
-    #[must_use]
-    pub fn after(mut self, cursor: Option<Cursor>) -> Self {
-        self.after = cursor;
-        self
-    }
-}
-
-/// A place in a listing: behind the key that was made then and has this id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Cursor {
-    /// When that key was made.
-    pub created_at: DateTime<Utc>,
-    /// Its id.
-    pub id: KeyId,
-}
-
-impl Cursor {
-    /// The place behind `key`.
-    #[must_use]
-    pub fn behind(key: &ApiKey) -> Self {
-        Self { created_at: key.created_at(), id: key.id() }
+        Self { activation: false, metadata: false, last_use: false, owners: false, lineage: false }
     }
 }

@@ -1,13 +1,16 @@
 //! How an authenticator is set up: every default with its reason, every nonsense refused.
 
+mod check;
+
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use super::config_error::ConfigError;
+pub use self::check::ConfigError;
 use super::{
     access::{Guard, LastUsed, Recorder},
-    authenticator::{Authenticator, Inner},
+    authenticator::Authenticator,
     events::Events,
-    maintenance::Upkeep,
+    inner::Inner,
+    maintenance::{Settler, Upkeep},
     manager::Issuing,
 };
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
         cache::{Cache, CacheSettings},
         store::{DynRepository, DynStore, KeyRepository, KeyStore},
     },
-    value::{clock::Clock, format::TokenFormat, meter::Meter},
+    value::{clock::Clock, format::TokenFormat, meter::Meter, owner::AccountId},
 };
 
 /// What the cache does unless it is told otherwise.
@@ -41,12 +44,19 @@ const DEFAULTS: CacheSettings = CacheSettings {
     max_waiting: 1_024,
 };
 
+/// The longest grace of a rotation unless it is told otherwise; the setter says why.
+const MAX_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// What an authenticator was set up with.
 pub(super) struct Settings {
     pub(super) clock: Clock,
     pub(super) checksummed_prefixes: Box<[Box<str>]>,
     pub(super) token_format: TokenFormat,
     pub(super) issuing: Issuing,
+    pub(super) max_grace: Duration,
+    pub(super) platform: Option<AccountId>,
+    /// How closely last uses are kept; `None` keeps none.
+    pub(super) use_window: Option<Duration>,
     pub(super) events: Option<Arc<dyn Events>>,
 }
 
@@ -59,6 +69,8 @@ pub struct AuthenticatorBuilder {
     pub(super) token_format: TokenFormat,
     pub(super) checksummed_prefixes: Vec<Box<str>>,
     pub(super) issuing: Issuing,
+    pub(super) max_grace: Duration,
+    pub(super) platform: Option<AccountId>,
     pub(super) last_used: LastUsed,
     pub(super) events: Option<Arc<dyn Events>>,
     cache: CacheSettings,
@@ -82,6 +94,8 @@ impl AuthenticatorBuilder {
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
             issuing: Issuing::default(),
+            max_grace: MAX_GRACE,
+            platform: None,
             last_used: LastUsed::default(),
             events: None,
             cache: DEFAULTS,
@@ -153,7 +167,7 @@ impl AuthenticatorBuilder {
     /// # Errors
     /// When a setting makes no sense; the message says which and what to do.
     pub fn build(self) -> Result<(Authenticator, Guard), ConfigError> {
-        check(&self.cache)?;
+        check::cache(&self.cache)?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
         // A schema without a place for it needs no warning at the first request.
@@ -166,69 +180,27 @@ impl AuthenticatorBuilder {
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
             issuing: self.issuing,
+            max_grace: self.max_grace,
+            platform: self.platform,
+            use_window: window,
             events: self.events,
         };
         let (store, clock, meter) =
             (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
-        let cache = Cache::new(store, clock, &self.cache, meter.clone());
+        let cache = Arc::new(Cache::new(store, clock, &self.cache, meter.clone()));
+        let settler = Settler::new(Arc::clone(&cache), self.repository.clone());
         let inner = Inner {
-            cache: Arc::new(cache),
+            cache,
             store: self.store,
             repository: self.repository,
             settings,
             recorder,
+            settler: Arc::new(settler),
             meter,
             upkeep: Upkeep::default(),
         };
         Ok((Authenticator::from_inner(inner), guard))
     }
-}
-
-fn check(cache: &CacheSettings) -> Result<(), ConfigError> {
-    /// A place in the cache has a number of 32 bits.
-    const MAX_CAPACITY: usize = 1 << 31;
-    /// More reads than any store serves at once.
-    const MAX_READS: usize = 1 << 20;
-    const MAX_STORE_TIMEOUT: Duration = Duration::from_secs(3_600);
-    let sizes = [("capacity", cache.capacity), ("negative_capacity", cache.absent_capacity)];
-    for (name, size) in sizes {
-        if !(1..=MAX_CAPACITY).contains(&size) {
-            return Err(ConfigError::new(format!(
-                "{name} is {size}: set it to between 1 and {MAX_CAPACITY} entries"
-            )));
-        }
-    }
-    let spans = [
-        ("fresh_ttl", cache.fresh_ttl),
-        ("negative_ttl", cache.absent_ttl),
-        ("store_timeout", cache.store_timeout),
-    ];
-    for (name, span) in spans {
-        if span.is_zero() {
-            return Err(ConfigError::new(format!("{name} is 0: set it to more than 0 seconds")));
-        }
-    }
-    if cache.store_timeout > MAX_STORE_TIMEOUT {
-        return Err(ConfigError::new("store_timeout is above an hour: nobody waits so long"));
-    }
-    let reads = [("max_in_flight", cache.max_in_flight), ("max_waiting", cache.max_waiting)];
-    for (name, reads) in reads {
-        if reads > MAX_READS {
-            return Err(ConfigError::new(format!(
-                "{name} is {reads}: set it to {MAX_READS} or less"
-            )));
-        }
-    }
-    if cache.max_in_flight < 2 {
-        return Err(ConfigError::new(format!(
-            "max_in_flight is {}: set it to 2 or more, as half of the reads are kept for known keys",
-            cache.max_in_flight
-        )));
-    }
-    if cache.max_waiting == 0 {
-        return Err(ConfigError::new("max_waiting is 0: set it to 1 or more"));
-    }
-    Ok(())
 }
 
 impl fmt::Debug for AuthenticatorBuilder {

@@ -1,0 +1,133 @@
+//! Takes over keys from elsewhere, by their digests.
+
+use chrono::{DateTime, Utc};
+
+use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle, to_micros};
+use crate::{
+    usecase::{events::Event, maintenance::Goal},
+    value::{
+        digest::TokenDigest,
+        key::{ApiKey, KeyId, Record},
+        owner::Owner,
+    },
+};
+
+/// A key that was made elsewhere, known by its digest: its client goes on with the token it has.
+#[derive(Clone, Debug)]
+#[must_use = "pass it to `KeyManager::import`"]
+pub struct ImportedKey {
+    digest: Box<str>,
+    owner: Owner,
+    new: NewKey,
+    id: Option<KeyId>,
+    created_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl ImportedKey {
+    /// A key of `owner` whose token has this digest: hexadecimal, of the algorithm that the database
+    /// was made for.
+    pub fn new(digest: impl Into<Box<str>>, owner: impl Into<Owner>) -> Self {
+        Self {
+            digest: digest.into(),
+            owner: owner.into(),
+            new: NewKey::default(),
+            id: None,
+            created_at: None,
+            last_used_at: None,
+        }
+    }
+
+    /// Sets all else that is known of it. An expiry may have passed; a token prefix is ignored.
+    pub fn like(mut self, new: NewKey) -> Self {
+        self.new = new;
+        self
+    }
+
+    /// Sets its id; by default it gets a random one.
+    pub fn id(mut self, id: KeyId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Sets when it was made, by default now; kept to the microsecond.
+    pub fn created_at(mut self, created_at: DateTime<Utc>) -> Self {
+        self.created_at = Some(to_micros(created_at));
+        self
+    }
+
+    /// Sets when it was last used; kept to the microsecond.
+    pub fn last_used_at(mut self, last_used_at: DateTime<Utc>) -> Self {
+        self.last_used_at = Some(to_micros(last_used_at));
+        self
+    }
+}
+
+/// What became of an [`ImportedKey`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The key as it is stored.
+    pub record: Record,
+    /// Whether it was added; `false` if the owner's key of that digest was there already, and left as
+    /// it is.
+    pub is_new: bool,
+}
+
+impl KeyManager {
+    /// Takes over a key from elsewhere. Importing it again changes nothing, so that an import that was
+    /// broken off is simply run again. No policy judges it. The owner's row is made if there is none.
+    ///
+    /// # Errors
+    /// `is_invalid` when the digest is not one of the database's algorithm, or a field is too long;
+    /// `is_duplicate` when another owner's key has the digest, or another key the id;
+    /// `is_unsupported` when the store's schema has no place for a field that was given;
+    /// `is_forbidden` on behalf of anybody but a superuser; `is_outcome_unknown` when the store failed
+    /// on the way: import it again.
+    pub async fn import(&self, imported: ImportedKey) -> Result<Imported, KeyError> {
+        let repository = self.repository()?;
+        let now = self.now();
+        let ImportedKey { digest, owner, new, id, created_at, last_used_at } = imported;
+        let digest = TokenDigest::from_hex(repository.digest_algorithm(), &digest)
+            .map_err(|error| KeyError::invalid(error.to_string()))?;
+        limits::owner(&owner)?;
+        let owner_id = owner.id().clone();
+        let key = ApiKey::new(id.unwrap_or_else(KeyId::random), digest, owner_id, now);
+        let expires_at = new.expiry.moment(now);
+        expires_at.iter().try_for_each(|at| limits::year(*at))?;
+        let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
+        let key = key.with_created_at(created_at.unwrap_or(now)).with_last_used_at(last_used_at);
+
+        let places = self.places(1).await?;
+        let (ledger, mut judgement) = (Ledger::default(), self.judgement());
+        let wanted = key.clone();
+        let mut judge = |stored: &Owner, caller: Option<&Owner>| {
+            judgement.begin();
+            let may = judgement.lets_rule(caller, None);
+            if may {
+                ledger.adds(Goal::Add { key: wanted.clone(), owner: stored.clone() });
+            }
+            may
+        };
+        let insert = repository.insert(key, owner, self.caller.as_ref(), &mut judge);
+        match settle(&*self.inner, &ledger, places, insert).await {
+            Ok(record) => {
+                self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
+                Ok(Imported { record, is_new: true })
+            }
+            Err(error) if error.is_duplicate() => self.imported_before(&wanted).await,
+            Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
+        }
+    }
+
+    /// The key that has the digest already, if it is the same owner's.
+    async fn imported_before(&self, wanted: &ApiKey) -> Result<Imported, KeyError> {
+        let found = self.repository()?.find(*wanted.digest()).await.map_err(KeyError::reading)?;
+        match found {
+            Some(record) if record.key().owner_id() == wanted.owner_id() => {
+                Ok(Imported { record, is_new: false })
+            }
+            _ => Err(KeyError::key_exists()),
+        }
+    }
+}
