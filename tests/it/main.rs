@@ -23,6 +23,8 @@ mod metrics;
 mod modes;
 #[cfg(feature = "test-util")]
 mod outage;
+#[cfg(all(feature = "axum", feature = "metrics"))]
+mod outside;
 mod race;
 mod readiness;
 #[cfg(feature = "test-util")]
