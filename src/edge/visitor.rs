@@ -47,6 +47,7 @@ impl Visitor {
     }
 
     /// The layer's own 401, for code that needs a key after all: the same responder and challenges.
+    /// It is counted and told to [`Events`](crate::Events) as a refusal of the layer's.
     #[must_use]
     pub fn refuse(&self, request: &Parts) -> Response<Bytes> {
         let rejection = match self.passage {

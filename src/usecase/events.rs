@@ -75,8 +75,9 @@ where
 /// told apart; a layer for scopes further in tells its own `Failed`, behind the `Succeeded` of the one
 /// that admitted the request. A request that passes as anonymous or through a bypass is no event.
 ///
-/// Changes are told when they were made by this process' key manager and are certain; one that was
-/// refused, or whose outcome is not known, is not told.
+/// Changes are told when they were made by this process' key manager and are certain: after the
+/// commit, and after what was cached was outdated. One that was refused, whose outcome is not known,
+/// or whose caller went away in the middle, is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {

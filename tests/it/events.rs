@@ -148,10 +148,6 @@ async fn modes_of_the_layer_are_told_by_what_they_decide() {
     assert_eq!(heard.since(), ["requested", &succeeded, "requested", &succeeded]);
 }
 
-/// The extractor's refusal is one of the layer's, which let the request pass without a word.
-///
-/// Seen to fail without `tell_refusal` in `Visitor::refuse`.
-#[cfg(feature = "axum")]
 /// Seen to fail without `tell_refusal` in `Requirement::refuse`.
 #[tokio::test]
 async fn a_refusal_for_a_scope_is_told_by_the_layer_it_answers_as() {
@@ -164,6 +160,10 @@ async fn a_refusal_for_a_scope_is_told_by_the_layer_it_answers_as() {
     assert_eq!(heard.since(), [&told[..], &[format!("failed out_of_scope {id}")]].concat());
 }
 
+/// The extractor's refusal is one of the layer's, which let the request pass without a word.
+///
+/// Seen to fail without `tell_refusal` in `Visitor::refuse`.
+#[cfg(feature = "axum")]
 #[tokio::test]
 async fn a_visitor_who_is_refused_after_all_is_told() {
     use tower_token_auth::AuthenticatedKey;

@@ -33,6 +33,8 @@ mod metrics;
 mod modes;
 #[cfg(feature = "test-util")]
 mod outage;
+#[cfg(all(feature = "axum", feature = "metrics"))]
+mod outside;
 #[cfg(feature = "test-util")]
 mod ownership;
 mod race;

@@ -186,6 +186,21 @@ fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// Seen to fail without the line of `read_off` that reads it.
+#[tokio::test(start_paused = true)]
+async fn what_is_suspect_is_a_level() {
+    let (recorder, handle) = exporter();
+    let _local = set_default_local_recorder(&recorder);
+    let (auth, store) = scripted().await;
+    let key = auth.authenticate(TOKEN).await.unwrap();
+    assert_eq!(published(&handle).await.of("suspects"), 0.0);
+    store.lose_answers();
+    assert!(auth.keys().deactivate(key.id()).await.unwrap_err().is_outcome_unknown());
+    assert_eq!(published(&handle).await.of("suspects"), 1.0, "no answer settles it");
+    drop(auth);
+    assert_eq!(Scrape::parse(&handle.render()).of("suspects"), 0.0);
+}
+
 /// Seen to fail with gauges that are set in place of counted up and down (the later one's value
 /// stands), and with the publication left out of `Inner`'s `drop` (the gauges keep what is gone).
 #[tokio::test(start_paused = true)]

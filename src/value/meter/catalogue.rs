@@ -114,7 +114,7 @@ pub(super) fn describe() {
         (ENTRIES, "Entries of the cache: keys, and tokens known to be none."),
         (IN_FLIGHT, "Reads of the key store under way."),
         (QUEUED, "Times of last use that wait to be written."),
-        (SUSPECTS, "Keys that are denied until a change to them is settled."),
+        (SUSPECTS, "Keys, owners and tokens that are denied until a change is settled."),
         (FEEDS, "Revocation feeds, by whether they can be relied on."),
     ];
     for (name, text) in gauges {

@@ -78,7 +78,7 @@ pub(crate) struct Levels {
     pub(crate) in_flight: usize,
     /// Last uses that wait to be written.
     pub(crate) queued: usize,
-    /// Keys that are denied until a change to them is settled.
+    /// Keys, owners and tokens that are denied until a change is settled.
     pub(crate) suspects: usize,
     /// Whether the revocation feed can be relied on; `None` where there is none.
     pub(crate) feed: Option<bool>,

@@ -41,7 +41,12 @@ impl Meter {
 
     #[inline]
     pub(crate) fn count(&self, count: Count) {
-        self.0.stripes.add(count as usize, 1);
+        self.count_many(count, 1);
+    }
+
+    #[inline]
+    pub(crate) fn count_many(&self, count: Count, times: u64) {
+        self.0.stripes.add(count as usize, times);
     }
 
     /// Counts a refusal, by its kind's place among all kinds.
