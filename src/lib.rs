@@ -9,8 +9,9 @@
 //!
 //! # Rules
 //! 1. No authentication that begins after this process's own revocation returned is answered from
-//!    what was read before it. A revocation made elsewhere holds within the fresh TTL, 10 s unless
-//!    [set](AuthenticatorBuilder::fresh_ttl).
+//!    what was read before it. A revocation made elsewhere holds as soon as a
+//!    [feed](AuthenticatorBuilder::feed) tells of it; without a feed, within the fresh TTL, 10 s
+//!    unless [set](AuthenticatorBuilder::fresh_ttl).
 //! 2. Expiry, active flags and the owner's status are judged on every request, cached or not.
 //! 3. A store in trouble is never an answer about a key: 503, never 401.
 //! 4. Tokens are kept as hashes, and appear in no log, `Debug` form or error.

@@ -5,3 +5,9 @@ pub mod metrics {}
 
 #[doc = include_str!("rotation.md")]
 pub mod rotation {}
+
+#[doc = include_str!("processes.md")]
+pub mod processes {}
+
+#[doc = include_str!("revocation.md")]
+pub mod revocation {}

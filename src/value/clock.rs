@@ -26,13 +26,23 @@ impl Monotonic {
     }
 
     /// This moment plus `span`, at most the far end of the scale.
-    pub(crate) fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(span)))
+    pub(crate) fn after(self, span: impl Into<Span>) -> Self {
+        Self(self.0.saturating_add(span.into().0))
     }
 
     /// How long `earlier` is ago; zero if it is not earlier.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A length of time in the monotonic clock's own unit, for what is added up at every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(u64);
+
+impl From<Duration> for Span {
+    fn from(span: Duration) -> Self {
+        Self(nanos(span))
     }
 }
 

@@ -35,7 +35,7 @@ use self::{
     flight::{Breaker, Flights, Lanes},
     suspects::Suspects,
     table::Table,
-    term::Lease,
+    term::{Lease, Lives},
 };
 use crate::{
     state::store::DynStore,
@@ -76,11 +76,7 @@ pub(crate) struct Cache {
     flights: Flights,
     lanes: Lanes,
     breaker: Breaker,
-    fresh_ttl: Duration,
-    absent_ttl: Duration,
-    /// The age from which a hit asks for a refresh.
-    refresh_after: Duration,
-    stale_if_error: Duration,
+    lives: Lives,
     lease: Lease,
     store_timeout: Duration,
     /// Calendar minus monotonic clock, in milliseconds, as the last jump left it.
@@ -125,11 +121,8 @@ impl Cache {
                 settings.max_waiting,
             ),
             breaker: Breaker::default(),
-            fresh_ttl,
-            absent_ttl,
-            refresh_after: term::ahead_of(fresh_ttl),
-            stale_if_error: settings.stale_if_error,
-            lease: Lease::new(short_ttl),
+            lives: Lives::new(settings),
+            lease: Lease::new(short_ttl.is_some()),
             store_timeout,
             clock_offset: AtomicI64::new(offset),
             meter,

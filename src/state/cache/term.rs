@@ -15,31 +15,63 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Cache, ReadError, Slot,
+    Cache, CacheSettings, ReadError, Slot,
     sync::{AtomicU64, acquire, release},
 };
 use crate::value::{
-    clock::{Monotonic, Reading},
+    clock::{Monotonic, Span},
     digest::TokenDigest,
 };
+
+/// For how long slots live, worked out once, as every hit asks.
+pub(super) struct Lives {
+    fresh: Life,
+    absent: Life,
+    /// Of a slot that no lease covers.
+    short: Life,
+    /// From a read on, the end behind which not even a store that fails lets it pass.
+    in_need: Option<Span>,
+}
+
+/// A life, and the part of it from which a hit asks for a refresh.
+#[derive(Clone, Copy)]
+struct Life {
+    whole: Span,
+    refresh_after: Span,
+}
+
+impl Life {
+    fn of(ttl: Duration) -> Self {
+        // At four fifths: early enough that the read lands before the end, late enough that it costs
+        // a quarter more reads and no more.
+        Self { whole: ttl.into(), refresh_after: (ttl / 5 * 4).into() }
+    }
+}
+
+impl Lives {
+    pub(super) fn new(settings: &CacheSettings) -> Self {
+        let &CacheSettings { fresh_ttl, absent_ttl, short_ttl, stale_if_error, .. } = settings;
+        Self {
+            fresh: Life::of(fresh_ttl),
+            absent: Life::of(absent_ttl),
+            short: Life::of(short_ttl.unwrap_or(Duration::MAX)),
+            in_need: (!stale_if_error.is_zero())
+                .then(|| fresh_ttl.saturating_add(stale_if_error).into()),
+        }
+    }
+}
 
 /// Until when the revocation feed is known to work.
 pub(super) struct Lease {
     /// Nanoseconds of the monotonic clock: 0 before the feed was ever heard, the far end of the
     /// scale where there is none. Written by the feed's driver alone, of which there is one.
     end: AtomicU64,
-    /// For how long a slot is used that no lease covers.
-    short_ttl: Duration,
-    /// The part of it from which a hit asks for a refresh.
-    refresh_after: Duration,
 }
 
 impl Lease {
-    /// The lease of a feed with this short TTL; `None` where there is no feed.
-    pub(super) fn new(short_ttl: Option<Duration>) -> Self {
-        let end = AtomicU64::new(if short_ttl.is_some() { 0 } else { u64::MAX });
-        let short_ttl = short_ttl.unwrap_or(Duration::MAX);
-        Self { end, short_ttl, refresh_after: ahead_of(short_ttl) }
+    /// The lease of a feed that was not heard yet, or of none, which never ends.
+    pub(super) fn new(has_feed: bool) -> Self {
+        Self { end: AtomicU64::new(if has_feed { 0 } else { u64::MAX }) }
     }
 
     /// Acquire: who sees a lease that was extended sees what was told before, and the flush of a
@@ -74,13 +106,13 @@ pub(super) struct Term {
 impl Cache {
     /// The life of a slot as the feed stands now.
     pub(super) fn term(&self, slot: &Slot) -> Term {
-        let ttl = if slot.record().is_some() { self.fresh_ttl } else { self.absent_ttl };
+        let Lives { fresh, absent, short, .. } = self.lives;
+        let own = if slot.record().is_some() { fresh } else { absent };
         let loaded = slot.loaded_at();
         let covered = loaded.max(self.lease.end());
-        let Lease { short_ttl, refresh_after, .. } = self.lease;
         Term {
-            deadline: loaded.after(ttl).min(covered.after(short_ttl)),
-            refresh_from: loaded.after(self.refresh_after).min(covered.after(refresh_after)),
+            deadline: loaded.after(own.whole).min(covered.after(short.whole)),
+            refresh_from: loaded.after(own.refresh_after).min(covered.after(short.refresh_after)),
         }
     }
 
@@ -118,26 +150,19 @@ impl Cache {
         digest: &TokenDigest,
         error: ReadError,
     ) -> Result<Arc<Slot>, ReadError> {
-        if self.stale_if_error.is_zero() || error == ReadError::Unreadable {
+        let Some(end) = self.lives.in_need else { return Err(error) };
+        if error == ReadError::Unreadable {
             return Err(error);
         }
         let now = self.clock.read();
         self.notice_clock_jump(&now);
-        let usable = |slot: &Arc<Slot>| self.usable_in_need(slot, &now).then(|| Arc::clone(slot));
+        let usable = |slot: &Arc<Slot>| {
+            // The lease before the stamps, as for every use.
+            let deadline = slot.loaded_at().after(end).min(self.lease.end());
+            self.usable_until(deadline, slot, &now).then(|| Arc::clone(slot))
+        };
         self.present.read(digest, usable).ok_or(error)
     }
-
-    fn usable_in_need(&self, slot: &Slot, now: &Reading) -> bool {
-        let end = slot.loaded_at().after(self.fresh_ttl).after(self.stale_if_error);
-        // The lease before the stamps, as for every use.
-        now.monotonic < end.min(self.lease.end()) && slot.is_current(&self.fence)
-    }
-}
-
-/// Four fifths of a life: early enough that the read lands before the end, late enough that it
-/// costs a quarter more reads and no more.
-pub(super) fn ahead_of(ttl: Duration) -> Duration {
-    ttl / 5 * 4
 }
 
 #[cfg(test)]
@@ -150,15 +175,15 @@ mod tests {
 
     #[test]
     fn a_lease_without_a_feed_never_ends_and_one_never_heard_never_began() {
-        let none = Lease::new(None);
+        let none = Lease::new(false);
         none.extend(at(1));
         assert_eq!(none.end().as_nanos(), u64::MAX);
-        assert_eq!(Lease::new(Some(Duration::from_secs(5))).end().as_nanos(), 0);
+        assert_eq!(Lease::new(true).end().as_nanos(), 0);
     }
 
     #[test]
     fn an_answer_that_comes_late_shortens_no_lease_and_a_gap_lengthens_none() {
-        let lease = Lease::new(Some(Duration::from_secs(5)));
+        let lease = Lease::new(true);
         lease.extend(at(5));
         lease.extend(at(3));
         assert_eq!(lease.end(), at(5));

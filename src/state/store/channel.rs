@@ -64,8 +64,9 @@ enum Told {
 }
 
 impl RevocationChannel {
-    /// A channel that holds up to `capacity` messages, at least 1, for a feed that is behind. One
-    /// that is further behind than that has a gap, and its authenticator drops all it has cached.
+    /// A channel that holds up to `capacity` messages, from 1 to 1,048,576, for a feed that is
+    /// behind. One that is further behind than that has a gap, and its authenticator drops all it
+    /// has cached.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         // More than a broadcast channel can have would panic.

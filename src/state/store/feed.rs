@@ -23,8 +23,8 @@ use crate::value::subject::Subject;
 /// 4. Every future may be dropped at any await point. A dropped `next` loses nothing: what it had
 ///    taken in is told by the next call. After a dropped `listen` or `probe` the feed is told to
 ///    listen anew.
-/// 5. While `listen` or `probe` runs, nothing is heard. Both have to end within the builder's
-///    `feed_timeout`; what a probe has to wait for belongs into `next`.
+/// 5. While `listen` or `probe` runs, nothing is heard. `listen` has half a minute, `probe` the
+///    builder's `feed_timeout`; what a probe has to wait for belongs into `next`.
 /// 6. A feed may panic; that is a gap as well. It is then asked to listen again, like a feed whose
 ///    runtime was shut down, perhaps on another runtime than before.
 ///

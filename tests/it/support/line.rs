@@ -6,8 +6,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tower_token_auth::store::{Heard, RevocationFeed, StoreError};
+
+/// A test that waits for longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a listening feed is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +93,14 @@ impl Line {
     /// Waits until it was told to listen `count` times in all.
     pub(crate) async fn listened(&self, count: usize) {
         let mut listens = self.listens.subscribe();
-        listens.wait_for(|listens| *listens >= count).await.expect("the line holds the sender");
+        let listened = listens.wait_for(|listens| *listens >= count);
+        let listened = timeout(PATIENCE, listened).await.expect("it is told to listen");
+        listened.expect("the line holds the sender");
     }
 
     /// Waits until the feed itself was dropped.
     pub(crate) async fn dropped(&self) {
-        self.told.closed().await;
+        timeout(PATIENCE, self.told.closed()).await.expect("it is dropped");
     }
 }
 
