@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
-use tower_token_auth::{Authenticator, KeyId, KeyUpdate, NewKey, Owner, SqliteStore};
+use tower_token_auth::{Authenticator, KeyId, KeyUpdate, NewKey, Owner, Rotation, SqliteStore};
 
 /// Where the database is, for the process that is to serve.
 const DATABASE: &str = "TOKEN_AUTH_OTHER";
@@ -107,6 +107,8 @@ impl Desk {
             "deactivate" => keys.deactivate(id()?).await.map(drop),
             "delete" => keys.delete(id()?).await.map(drop),
             "narrow" => keys.update(id()?, KeyUpdate::new().scopes(["read"])).await.map(drop),
+            "rotate" => keys.rotate(id()?, Rotation::at_once()).await.map(drop),
+            "revoke-all" => keys.revoke_all(what).await.map(drop),
             "deactivate-owner" => keys.deactivate_owner(what).await.map(drop),
             "sql" => return self.run(what).await,
             "work" => return work(&self.auth, what.parse().expect("a number")).await,

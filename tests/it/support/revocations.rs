@@ -14,11 +14,13 @@ use super::other::Other;
 /// Within which a revocation made elsewhere holds.
 pub(crate) const BOUND: Duration = Duration::from_secs(1);
 /// The kinds, as orders to the other process: `ID` and `OWNER` stand for the key's.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 11] = [
     "deactivate ID",
     "delete ID",
     "deactivate-owner OWNER",
     "narrow ID",
+    "rotate ID",
+    "revoke-all OWNER",
     "sql UPDATE token_auth_keys SET expires_at = 0 WHERE key_id = 'ID'",
     "sql UPDATE token_auth_keys SET is_active = 0 WHERE key_id = 'ID'",
     "sql DELETE FROM token_auth_keys WHERE key_id = 'ID'",
