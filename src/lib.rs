@@ -66,7 +66,7 @@ pub use edge::{
 };
 pub use state::store::{KeyFilter, MemoryStore, SharedStore};
 #[cfg(feature = "sqlite")]
-pub use state::store::{SqliteOptions, SqliteStore};
+pub use state::store::{SqliteFeed, SqliteOptions, SqliteStore};
 pub use usecase::{
     access::{Guard, LastUsed, ShutdownReport},
     authenticated::AuthenticatedKey,
@@ -78,6 +78,7 @@ pub use usecase::{
         NewKey, OwnerUpdate, Page, ReportSettings, Rotation,
     },
     rejection::{Rejection, RejectionKind},
+    revocation::FeedHealth,
 };
 pub use value::{
     clock::Clock,
@@ -91,13 +92,15 @@ pub use value::{
 };
 
 /// The contract for stores of one's own: [`KeyStore`](store::KeyStore) to authenticate,
-/// [`KeyRepository`](store::KeyRepository) to manage as well.
+/// [`KeyRepository`](store::KeyRepository) to manage as well, and
+/// [`RevocationFeed`](store::RevocationFeed) to hear of changes made elsewhere.
 pub mod store {
     #[cfg(feature = "test-util")]
     pub use crate::state::store::conformance;
     pub use crate::state::store::{
-        Capabilities, Cursor, Family, InsertJudge, KeyOrder, KeyPlan, KeyQuery, KeyRepository,
-        KeyStore, KeyUse, KeyWrite, OwnerEdit, Standing, StoreError,
+        Capabilities, ChannelFeed, Cursor, Family, Heard, InsertJudge, KeyOrder, KeyPlan, KeyQuery,
+        KeyRepository, KeyStore, KeyUse, KeyWrite, OwnerEdit, RevocationChannel, RevocationFeed,
+        Standing, StoreError,
     };
 }
 

@@ -18,9 +18,11 @@ for part in "${parts[@]}"; do
     esac
 done
 
-# A C compiler for libsqlite3-sys, from Debian's packages.
+# A C compiler for libsqlite3-sys, and another program to write to a SQLite file, from Debian's
+# packages.
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v sqlite3 >/dev/null || command -v python3 >/dev/null || missing+=(sqlite3)
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q && apt-get install -qy --no-install-recommends "${missing[@]}"

@@ -30,7 +30,7 @@ pub(crate) fn report(effort: Effort) {
         request.extensions_mut().insert(inserted.clone());
         request
     });
-    let requests = if effort == Effort::Full { REQUESTS } else { 10 };
+    let requests = if effort == Effort::Smoke { 10 } else { REQUESTS };
     let layer = TokenAuthLayer::new(setting.auth.clone());
     let through = per_request(&mut layer.layer(Bare), requests);
     let bare = per_request(&mut Bare, requests);

@@ -10,15 +10,19 @@
 //! this one run, so that the ratios hold on a machine that is busy or slow.
 //!
 //! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is.
+//! `--long` measures G10 with ten times as many tokens.
 
 #![allow(unreachable_pub, reason = "the Criterion benches export the same contenders")]
 
 mod allocations;
 mod cold;
 mod contenders;
+mod flood;
 mod hit;
+mod memory;
 mod setting;
 mod statistics;
+mod uses;
 
 use std::{env, process::ExitCode};
 
@@ -27,11 +31,19 @@ use statistics::Estimate;
 /// A goal: its name, and what measures and prints it.
 type Goal = (&'static str, fn(Effort));
 
-const GOALS: [Goal; 3] = [("G1", hit::report), ("G4", allocations::report), ("G6", cold::report)];
+const GOALS: [Goal; 6] = [
+    ("G1", hit::report),
+    ("G4", allocations::report),
+    ("G6", cold::report),
+    ("G8", memory::report),
+    ("G9", uses::report),
+    ("G10", flood::report),
+];
 
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
+    Long,
     Full,
     Smoke,
 }
@@ -39,7 +51,7 @@ pub(crate) enum Effort {
 impl Effort {
     pub(crate) fn rounds(self, full: usize) -> usize {
         match self {
-            Self::Full => full,
+            Self::Long | Self::Full => full,
             Self::Smoke => 3,
         }
     }
@@ -53,6 +65,7 @@ fn main() -> ExitCode {
             // Cargo passes it to every benchmark.
             "--bench" => {}
             "--smoke" => effort = Effort::Smoke,
+            "--long" => effort = Effort::Long,
             name => match GOALS.iter().find(|goal| goal.0 == name) {
                 Some(goal) => chosen.push(*goal),
                 None => {

@@ -164,6 +164,7 @@ impl Authenticator {
                 let decision = Inner::judge(&record, &now);
                 if let Some(slot) = chores {
                     Upkeep::rouse(&self.inner);
+                    self.inner.revocation.rouse();
                     self.inner.cache.refresh(&slot, now.monotonic);
                     if decision.is_ok() {
                         self.inner.recorder.seen(&record, slot.due(), now.monotonic);
@@ -184,6 +185,7 @@ impl Authenticator {
         Upkeep::rouse(&inner);
         async move {
             let _timer = Timer::of_a_miss(&inner.settings.clock);
+            inner.revocation.rouse();
             let demand = match freshness {
                 Freshness::Cached => Demand::Current,
                 Freshness::Authoritative => {

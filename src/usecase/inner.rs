@@ -8,6 +8,7 @@ use super::{
     config::Settings,
     maintenance::{Settler, Upkeep},
     rejection::{Rejection, RejectionKind},
+    revocation::Revocation,
 };
 use crate::{
     state::{
@@ -28,6 +29,7 @@ pub(super) struct Inner {
     pub(super) repository: Option<Arc<dyn DynRepository>>,
     pub(super) settings: Settings,
     pub(super) recorder: Recorder,
+    pub(super) revocation: Revocation,
     pub(super) settler: Arc<Settler>,
     pub(super) meter: Meter,
     pub(super) upkeep: Upkeep,
@@ -57,7 +59,7 @@ impl Inner {
     /// Trouble of the store is never an answer about the key.
     pub(super) fn refusal_of(&self, error: ReadError) -> Rejection {
         Rejection::new(match error {
-            ReadError::Unavailable => RejectionKind::StoreUnavailable,
+            ReadError::Unavailable | ReadError::Unreadable => RejectionKind::StoreUnavailable,
             ReadError::TimedOut => RejectionKind::TimedOut,
             ReadError::Overloaded => RejectionKind::Overloaded,
             ReadError::Suspect => {

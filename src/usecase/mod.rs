@@ -8,4 +8,7 @@ pub(crate) mod events;
 mod inner;
 mod maintenance;
 pub(crate) mod manager;
+#[cfg(any(token_auth_loom, token_auth_shuttle))]
+mod model;
 pub(crate) mod rejection;
+pub(crate) mod revocation;

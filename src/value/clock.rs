@@ -16,7 +16,6 @@ pub(crate) struct Monotonic(u64);
 
 impl Monotonic {
     /// From nanoseconds since the process' first reading.
-    #[cfg(test)]
     pub(crate) fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -41,11 +40,23 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How far calendar and monotonic clock may drift apart before that counts as a suspended machine.
+pub(crate) const CLOCK_JUMP_MILLIS: u64 = 2_000;
+
 /// Both clocks, read at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) wall: DateTime<Utc>,
     pub(crate) monotonic: Monotonic,
+}
+
+impl Reading {
+    /// Calendar minus monotonic clock, in milliseconds: it changes when the calendar is set, and
+    /// when the machine was suspended, while the monotonic clock stood still.
+    pub(crate) fn offset_millis(&self) -> i64 {
+        let passed = i64::try_from(self.monotonic.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        self.wall.timestamp_millis().saturating_sub(passed)
+    }
 }
 
 /// Where an authenticator reads the time: the machine's clocks, or in tests a [`ManualClock`].

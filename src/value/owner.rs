@@ -1,23 +1,24 @@
 //! Whose key it is: a person, an organisation or a service, and the accounts it is a member of.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
 /// An owner's own identity in the user's system, as text of 1 to 128 bytes.
 ///
 /// Integers and UUIDs convert, so `42.into()` and `"ada".into()` both name an owner. An empty or
-/// over-long id is refused when it is about to be stored.
+/// over-long id is refused when it is about to be stored. Clones share the text, as the keys of one
+/// owner do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
-pub struct OwnerId(Box<str>);
+pub struct OwnerId(Arc<str>);
 
 /// An account's own identity in the user's system, as text of 1 to 128 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
-pub struct AccountId(Box<str>);
+pub struct AccountId(Arc<str>);
 
 macro_rules! text_id {
     ($name:ident) => {
@@ -95,7 +96,7 @@ impl Owner {
     pub fn new(id: impl Into<OwnerId>) -> Self {
         let id = id.into();
         Self {
-            username: id.0.clone(),
+            username: id.as_str().into(),
             id,
             is_active: true,
             is_staff: false,

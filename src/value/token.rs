@@ -63,7 +63,16 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 /// It is never a means of decision, and its `Debug` is redacted: of a short foreign token it is the
 /// whole secret.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct TokenKey(Box<str>);
+pub struct TokenKey(Characters);
+
+/// 16 bytes in all, as every cached key has them.
+#[derive(Clone, PartialEq, Eq)]
+enum Characters {
+    /// 15 bytes of UTF-8, which is what the tokens of all our formats begin with.
+    Usual([u8; TokenKey::LEN]),
+    /// Whatever else a foreign token begins with; nothing, if there is no token key.
+    Other(Option<Box<Box<str>>>),
+}
 
 impl TokenKey {
     /// Its length in characters, as knox 5 sets it.
@@ -73,13 +82,27 @@ impl TokenKey {
     #[must_use]
     pub fn of(token: &str) -> Self {
         let end = token.char_indices().nth(Self::LEN).map_or(token.len(), |(at, _)| at);
-        Self(token[..end].into())
+        Self(match token.as_bytes()[..end].try_into() {
+            Ok(usual) => Characters::Usual(usual),
+            Err(_) => Characters::Other((end > 0).then(|| Box::new(token[..end].into()))),
+        })
     }
 
     /// The characters, for a store to keep or a person to compare; not for a log.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Characters::Usual(bytes) => {
+                str::from_utf8(bytes).expect("it was cut out between two characters")
+            }
+            Characters::Other(text) => text.as_deref().map_or("", |text| text),
+        }
+    }
+}
+
+impl Default for Characters {
+    fn default() -> Self {
+        Self::Other(None)
     }
 }
 
@@ -119,6 +142,11 @@ mod tests {
     fn the_token_key_is_15_characters_not_bytes() {
         assert_eq!(TokenKey::of("tökéntökéntökéntökén").expose(), "tökéntökéntökén");
         assert_eq!(TokenKey::of("tiny").expose(), "tiny");
+        assert_eq!(TokenKey::of("0123456789abcdef").expose(), "0123456789abcde");
+        // 15 bytes, and fewer characters.
+        assert_eq!(TokenKey::of("tökéntökén!").expose(), "tökéntökén!");
+        assert_eq!(TokenKey::of("tökéntökén!").expose().len(), 15);
+        assert_eq!((TokenKey::of(""), TokenKey::default().expose()), (TokenKey::default(), ""));
     }
 
     #[test]

@@ -5,16 +5,26 @@
 mod axum;
 mod bodies;
 #[cfg(feature = "test-util")]
+mod bulk;
+#[cfg(feature = "test-util")]
 mod cache;
 mod config;
 mod credential;
+#[cfg(all(unix, feature = "sqlite", feature = "axum", feature = "util"))]
+mod ending;
 mod events;
 #[cfg(all(feature = "sqlite", feature = "axum", feature = "util"))]
 mod examples;
+#[cfg(feature = "test-util")]
+mod feed;
 mod fence;
 mod flight;
 mod grpc;
 mod house;
+#[cfg(feature = "test-util")]
+mod import;
+#[cfg(feature = "test-util")]
+mod listing;
 #[cfg(feature = "test-util")]
 mod manager;
 mod map_guards;
@@ -25,11 +35,15 @@ mod modes;
 mod outage;
 #[cfg(all(feature = "axum", feature = "metrics"))]
 mod outside;
+#[cfg(feature = "test-util")]
+mod ownership;
 mod race;
 mod readiness;
 #[cfg(feature = "test-util")]
 mod recorder;
 mod rejections;
+#[cfg(feature = "test-util")]
+mod rotation;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod scopes;
 #[cfg(all(feature = "tracing", feature = "serde", feature = "metrics"))]
@@ -39,7 +53,13 @@ mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "test-util")]
+mod stale;
+#[cfg(feature = "test-util")]
 mod store;
 mod support;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(feature = "sqlite")]
+mod two_processes;
+#[cfg(feature = "test-util")]
+mod unknown;

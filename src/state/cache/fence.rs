@@ -119,6 +119,14 @@ impl Fence {
         release(&self.clock, *last);
     }
 
+    /// Moves the clock on and outdates nothing: whoever holds what they checked at an earlier time
+    /// checks it again.
+    pub(crate) fn tick(&self) {
+        let mut last = lock(&self.last);
+        *last += 1;
+        release(&self.clock, *last);
+    }
+
     /// Revokes, by the stamp `old` has for itself, a record of which a newer read tells something
     /// else, unless that read is outdated too. Answers with the snap that the newer read may take:
     /// as the check and the stamp are one step, no revocation can lie between.

@@ -39,6 +39,18 @@ impl Cache {
         digest: TokenDigest,
         demand: Demand,
     ) -> Result<Arc<Slot>, ReadError> {
+        match self.read(digest, demand).await {
+            // Who asks for a read of their own is told that there was none.
+            Err(error) if demand == Demand::Current => self.bridge(&digest, error),
+            read => read,
+        }
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        digest: TokenDigest,
+        demand: Demand,
+    ) -> Result<Arc<Slot>, ReadError> {
         let mut retries = 0;
         let mut was_abandoned = false;
         let mut stale = None;
@@ -112,6 +124,12 @@ impl Cache {
         }
     }
 
+    /// Whether there is a usable slot of the digest, suspect or not.
+    #[cfg(any(token_auth_loom, token_auth_shuttle))]
+    pub(crate) fn keeps(&self, digest: &TokenDigest) -> bool {
+        self.standing(digest, &self.clock.read()).is_some()
+    }
+
     /// The digest's slot, if it is usable.
     fn standing(&self, digest: &TokenDigest, now: &Reading) -> Option<Arc<Slot>> {
         let usable = |slot: &Arc<Slot>| self.usable(slot, now);
@@ -135,7 +153,8 @@ impl Cache {
 
     /// Reads a slot anew in the background, if nobody does already and there is a runtime for it.
     pub(crate) fn refresh(self: &Arc<Self>, slot: &Slot, now: Monotonic) {
-        if slot.claim_refresh(now, now.after(REFRESH_RETRY))
+        if now >= self.term(slot).refresh_from
+            && slot.claim_refresh(now, now.after(REFRESH_RETRY))
             && let Boarding::Lead(flight) = self.board(*slot.digest(), Demand::Current, None)
         {
             // Without a runtime the leader comes back and is dropped; the slot then serves out its

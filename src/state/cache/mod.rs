@@ -14,6 +14,7 @@ mod slot;
 mod suspects;
 mod sync;
 mod table;
+mod term;
 
 use std::{
     sync::{
@@ -34,11 +35,12 @@ use self::{
     flight::{Breaker, Flights, Lanes},
     suspects::Suspects,
     table::Table,
+    term::Lease,
 };
 use crate::{
     state::store::DynStore,
     value::{
-        clock::{Clock, Reading},
+        clock::{CLOCK_JUMP_MILLIS, Clock, Monotonic, Reading},
         digest::TokenDigest,
         key::Record,
         meter::{Levels, Meter},
@@ -47,8 +49,6 @@ use crate::{
     },
 };
 
-/// How far calendar and monotonic clock may drift apart before that counts as a suspended machine.
-const CLOCK_JUMP_MILLIS: u64 = 2_000;
 /// How large the cache is and how long it may be relied on. Every number is at least 1.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheSettings {
@@ -56,6 +56,10 @@ pub(crate) struct CacheSettings {
     pub(crate) absent_capacity: usize,
     pub(crate) fresh_ttl: Duration,
     pub(crate) absent_ttl: Duration,
+    /// By how much a key may outlive its TTL while the store can't be read; may be 0.
+    pub(crate) stale_if_error: Duration,
+    /// For how long a slot is used while the revocation feed is down; `None` without a feed.
+    pub(crate) short_ttl: Option<Duration>,
     pub(crate) store_timeout: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) reserved_in_flight: usize,
@@ -76,6 +80,8 @@ pub(crate) struct Cache {
     absent_ttl: Duration,
     /// The age from which a hit asks for a refresh.
     refresh_after: Duration,
+    stale_if_error: Duration,
+    lease: Lease,
     store_timeout: Duration,
     /// Calendar minus monotonic clock, in milliseconds, as the last jump left it.
     clock_offset: AtomicI64,
@@ -102,8 +108,9 @@ impl Cache {
     ) -> Self {
         let slots = settings.capacity.saturating_add(settings.absent_capacity);
         let fence = Fence::for_capacity(slots);
-        let &CacheSettings { fresh_ttl, absent_ttl, store_timeout, .. } = settings;
-        let offset = offset_millis(&clock.read());
+        let &CacheSettings { fresh_ttl, absent_ttl, short_ttl, store_timeout, .. } = settings;
+        let shortest = fresh_ttl.min(absent_ttl).min(short_ttl.unwrap_or(Duration::MAX));
+        let offset = clock.read().offset_millis();
         Self {
             store,
             clock,
@@ -111,7 +118,7 @@ impl Cache {
             suspects: Suspects::default(),
             present: Table::new(settings.capacity),
             absent: Table::new(settings.absent_capacity),
-            flights: Flights::new(store_timeout.min(fresh_ttl).min(absent_ttl)),
+            flights: Flights::new(store_timeout.min(shortest)),
             lanes: Lanes::new(
                 settings.max_in_flight,
                 settings.reserved_in_flight,
@@ -120,9 +127,9 @@ impl Cache {
             breaker: Breaker::default(),
             fresh_ttl,
             absent_ttl,
-            // At four fifths of its life: early enough that the read lands before the end, late
-            // enough that it costs a quarter more reads and no more.
-            refresh_after: fresh_ttl.mul_f64(0.8),
+            refresh_after: term::ahead_of(fresh_ttl),
+            stale_if_error: settings.stale_if_error,
+            lease: Lease::new(short_ttl),
             store_timeout,
             clock_offset: AtomicI64::new(offset),
             meter,
@@ -147,8 +154,10 @@ impl Cache {
             if self.suspects.hold(digest, slot.record().map(Arc::as_ref)) {
                 return Some(Known::Suspect);
             }
-            let record = self.usable(slot, now).then(|| slot.record())??;
-            let has_chores = slot.wants_refresh(now.monotonic)
+            let term = self.term(slot);
+            let record = self.usable_until(term.deadline, slot, now).then(|| slot.record())??;
+            let has_chores = (now.monotonic >= term.refresh_from
+                && slot.may_be_claimed(now.monotonic))
                 || now.monotonic.as_nanos() >= slot.due().load(Ordering::Relaxed);
             let chores = has_chores.then(|| Arc::clone(slot));
             Some(Known::Present { record: Arc::clone(record), chores })
@@ -165,8 +174,12 @@ impl Cache {
 
     /// Whether a slot is current and young enough.
     fn usable(&self, slot: &Slot, now: &Reading) -> bool {
-        let ttl = if slot.record().is_some() { self.fresh_ttl } else { self.absent_ttl };
-        now.monotonic.since(slot.loaded_at()) < ttl && slot.is_current(&self.fence)
+        self.usable_until(self.term(slot).deadline, slot, now)
+    }
+
+    /// The deadline was worked out first: its lease is read before the stamps.
+    fn usable_until(&self, deadline: Monotonic, slot: &Slot, now: &Reading) -> bool {
+        now.monotonic < deadline && slot.is_current(&self.fence)
     }
 
     /// Outdates whatever was read about `subjects` before this call. Call it after the commit.
@@ -195,16 +208,11 @@ impl Cache {
     /// Flushes when calendar and monotonic clock have drifted apart: the monotonic clock stands
     /// still while a machine sleeps, so that ages would come out too young.
     fn notice_clock_jump(&self, now: &Reading) {
-        let offset = offset_millis(now);
+        let offset = now.offset_millis();
         // Acquire and Release: who sees the new offset sees the flush that was made for it.
         if offset.abs_diff(self.clock_offset.load(Ordering::Acquire)) > CLOCK_JUMP_MILLIS {
             self.fence.flush();
             self.clock_offset.store(offset, Ordering::Release);
         }
     }
-}
-
-fn offset_millis(now: &Reading) -> i64 {
-    let passed = i64::try_from(now.monotonic.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
-    now.wall.timestamp_millis().saturating_sub(passed)
 }

@@ -28,7 +28,6 @@ impl Cache {
             {
                 slot = slot.with_snap(snap);
             }
-            slot = slot.inheriting(&old);
         }
         let slot = Arc::new(slot);
         // A revocation between this check and the next line does no harm: it outdates the slot,

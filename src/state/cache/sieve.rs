@@ -16,7 +16,7 @@ const NONE: u32 = u32::MAX;
 
 /// A place in the cache. In hand, it belongs to whoever took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cell(u32);
+pub(crate) struct Cell(pub(super) u32);
 
 pub(crate) struct Sieve<K> {
     /// Set by hits (Relaxed: it guards nothing), cleared by the search for a victim.
@@ -35,14 +35,15 @@ struct List<K> {
     hand: u32,
 }
 
+#[derive(Clone, Copy)]
 struct Node<K> {
     newer: u32,
     older: u32,
-    /// Whose cell it is while it is linked.
-    key: Option<K>,
+    /// Whose cell it is, or was when it was linked last.
+    key: K,
 }
 
-impl<K: Copy> Sieve<K> {
+impl<K: Copy + Default> Sieve<K> {
     pub(crate) fn new(capacity: usize) -> Self {
         let list = List {
             nodes: Vec::new(),
@@ -84,7 +85,7 @@ impl<K: Copy> Sieve<K> {
         list.hand = list.nodes[at as usize].newer;
         let victim = list.unlink(at);
         self.visited[at as usize].store(false, Ordering::Relaxed);
-        Some((Cell(at), victim))
+        Some((Cell(at), Some(victim)))
     }
 
     /// Gives back a cell that now holds `key`'s entry.
@@ -98,14 +99,14 @@ impl<K: Copy> Sieve<K> {
     }
 }
 
-impl<K> List<K> {
+impl<K: Copy + Default> List<K> {
     fn unused(&mut self) -> Option<u32> {
         if let Some(cell) = self.free.pop() {
             return Some(cell);
         }
         let next = self.nodes.len();
         (next < self.capacity).then(|| {
-            self.nodes.push(Node { newer: NONE, older: NONE, key: None });
+            self.nodes.push(Node { newer: NONE, older: NONE, key: K::default() });
             u32::try_from(next).expect("a capacity is below 2^32")
         })
     }
@@ -120,7 +121,7 @@ impl<K> List<K> {
 
     fn link(&mut self, cell: u32, key: K) {
         let older = self.newest;
-        self.nodes[cell as usize] = Node { newer: NONE, older, key: Some(key) };
+        self.nodes[cell as usize] = Node { newer: NONE, older, key };
         match older {
             NONE => self.oldest = cell,
             older => self.nodes[older as usize].newer = cell,
@@ -128,9 +129,8 @@ impl<K> List<K> {
         self.newest = cell;
     }
 
-    fn unlink(&mut self, cell: u32) -> Option<K> {
-        let node = &mut self.nodes[cell as usize];
-        let (newer, older, key) = (node.newer, node.older, node.key.take());
+    fn unlink(&mut self, cell: u32) -> K {
+        let Node { newer, older, key } = self.nodes[cell as usize];
         match newer {
             NONE => self.newest = older,
             newer => self.nodes[newer as usize].older = older,

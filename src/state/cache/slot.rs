@@ -2,18 +2,18 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use super::fence::{Fence, Snap, Stripe};
+use super::{
+    fence::{Fence, Snap, Stripe},
+    sieve::Cell,
+};
 use crate::value::{clock::Monotonic, digest::TokenDigest, key::Record, subject::Subject};
 
-/// When the next use of a key has to be written, in nanoseconds of the monotonic clock; 0 before
-/// the access recorder has looked. It belongs to the key: a slot that replaces another one takes it
-/// over, so that a refresh does not begin the window anew.
-pub(crate) type DueCell = Arc<AtomicU64>;
-
-/// What one read found. Immutable but for the recorder's and the refresh's next moments.
+/// What one read found. Immutable but for its place and the next moments of recorder and refresh.
+///
+/// A million of them are kept: what is not needed at every hit stands behind a pointer.
 pub(crate) struct Slot {
     content: Content,
     /// The fence's time before the read was queued.
@@ -23,15 +23,20 @@ pub(crate) struct Slot {
     /// Of a present record its key's, its owner's and its digest's; of an absent one its digest's
     /// alone, thrice.
     stripes: [Stripe; 3],
-    due: DueCell,
-    /// From when a hit asks for a refresh, in nanoseconds. Only a hint: no other memory hangs on
-    /// it, so that it is read and written Relaxed.
-    refresh_at: AtomicU64,
+    /// Its place in the table where it stands. Written under the map's guard.
+    cell: AtomicU32,
+    /// From when on a use of the key is to be shown to the access recorder, in nanoseconds; 0 before
+    /// that has looked. A copy of what the recorder knows of the key, which a slot that replaces
+    /// this one takes over: it may be too early, and never moves back.
+    due: AtomicU64,
+    /// Until when somebody has claimed its refresh, in nanoseconds. Only a hint: no other memory
+    /// hangs on it, so that it is read and written Relaxed.
+    claimed_until: AtomicU64,
 }
 
 enum Content {
     Present(Arc<Record>),
-    Absent(TokenDigest),
+    Absent(Box<TokenDigest>),
 }
 
 impl Slot {
@@ -41,17 +46,19 @@ impl Slot {
         found: Option<Record>,
         snap: Snap,
         loaded_at: Monotonic,
-        refresh_at: Monotonic,
     ) -> Self {
         let (content, stripes) = match found {
             Some(record) => {
                 let stripes = fence.stripes_of(&record);
                 (Content::Present(Arc::new(record)), stripes)
             }
-            None => (Content::Absent(digest), [fence.stripe(&Subject::Digest(digest)); 3]),
+            None => {
+                (Content::Absent(Box::new(digest)), [fence.stripe(&Subject::Digest(digest)); 3])
+            }
         };
-        let refresh_at = AtomicU64::new(refresh_at.as_nanos());
-        Self { content, snap, loaded_at, stripes, due: DueCell::default(), refresh_at }
+        let (cell, due, claimed_until) =
+            (AtomicU32::default(), AtomicU64::default(), AtomicU64::default());
+        Self { content, snap, loaded_at, stripes, cell, due, claimed_until }
     }
 
     /// This slot with a later snap, which [`Fence::supersede`] gave it.
@@ -60,14 +67,24 @@ impl Slot {
         self
     }
 
-    /// This slot with the recorder's moment of the one it follows, if both are of one key.
-    pub(crate) fn inheriting(mut self, old: &Self) -> Self {
+    /// Takes over the place of the slot that it replaces, and the recorder's moment if both are of
+    /// one key: a refresh does not begin the window anew.
+    pub(super) fn replace(&self, old: &Self) {
+        self.settle_in(old.cell());
         if let (Some(mine), Some(its)) = (self.record(), old.record())
-            && mine.key().id() == its.key().id()
+            && mine.id() == its.id()
         {
-            self.due = Arc::clone(&old.due);
+            self.due.fetch_max(old.due.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        self
+    }
+
+    /// Takes a place.
+    pub(super) fn settle_in(&self, cell: Cell) {
+        self.cell.store(cell.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn cell(&self) -> Cell {
+        Cell(self.cell.load(Ordering::Relaxed))
     }
 
     /// The record, if there is one.
@@ -97,7 +114,7 @@ impl Slot {
         self.stripes
     }
 
-    pub(crate) fn due(&self) -> &DueCell {
+    pub(crate) fn due(&self) -> &AtomicU64 {
         &self.due
     }
 
@@ -120,17 +137,30 @@ impl Slot {
         }
     }
 
-    pub(crate) fn wants_refresh(&self, now: Monotonic) -> bool {
-        now.as_nanos() >= self.refresh_at.load(Ordering::Relaxed)
+    /// Whether nobody has claimed its refresh.
+    pub(crate) fn may_be_claimed(&self, now: Monotonic) -> bool {
+        now.as_nanos() >= self.claimed_until.load(Ordering::Relaxed)
     }
 
     /// Whether the caller is the one to refresh it; if so, nobody else is until `again`.
     pub(crate) fn claim_refresh(&self, now: Monotonic, again: Monotonic) -> bool {
-        let at = self.refresh_at.load(Ordering::Relaxed);
+        let at = self.claimed_until.load(Ordering::Relaxed);
         now.as_nanos() >= at
             && self
-                .refresh_at
+                .claimed_until
                 .compare_exchange(at, again.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the two counts before each of them, that is 80 and 232 bytes for every cached key.
+    #[test]
+    fn a_million_of_them_stay_small() {
+        assert!(size_of::<Slot>() <= 64, "{}", size_of::<Slot>());
+        assert!(size_of::<Record>() <= 216, "{}", size_of::<Record>());
     }
 }

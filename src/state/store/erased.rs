@@ -7,6 +7,7 @@ use super::{
         Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore, KeyUse, OwnerEdit,
     },
     error::StoreError,
+    feed::{Heard, RevocationFeed},
 };
 use crate::value::{
     digest::{DigestAlgorithm, TokenDigest},
@@ -112,5 +113,26 @@ impl<T: KeyRepository> DynRepository for T {
         edit: OwnerEdit<'a>,
     ) -> Boxed<'a, Owner> {
         Box::pin(KeyRepository::change_owner(self, id, caller, edit))
+    }
+}
+
+/// [`RevocationFeed`], as a trait object can be.
+pub(crate) trait DynFeed: Send + 'static {
+    fn listen(&mut self) -> Boxed<'_, ()>;
+    fn probe(&mut self, nonce: u64) -> Boxed<'_, ()>;
+    fn next(&mut self) -> Boxed<'_, Heard>;
+}
+
+impl<T: RevocationFeed> DynFeed for T {
+    fn listen(&mut self) -> Boxed<'_, ()> {
+        Box::pin(RevocationFeed::listen(self))
+    }
+
+    fn probe(&mut self, nonce: u64) -> Boxed<'_, ()> {
+        Box::pin(RevocationFeed::probe(self, nonce))
+    }
+
+    fn next(&mut self) -> Boxed<'_, Heard> {
+        Box::pin(RevocationFeed::next(self))
     }
 }

@@ -1,11 +1,14 @@
 //! Where records live: the contract for stores, and the stores that come with the crate.
 //!
 //! A store that answers [`KeyStore`] can authenticate; one that answers [`KeyRepository`] as well
-//! can be managed. Both are written with plain `async fn`.
+//! can be managed. Both are written with plain `async fn`. A [`RevocationFeed`] tells of changes
+//! that were made elsewhere.
 
+mod channel;
 mod contract;
 mod erased;
 mod error;
+mod feed;
 mod memory;
 mod shared;
 #[cfg(feature = "sqlite")]
@@ -14,13 +17,15 @@ mod sqlite;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 
+pub use channel::{ChannelFeed, RevocationChannel};
 pub use contract::{
     Capabilities, Cursor, Family, InsertJudge, KeyFilter, KeyOrder, KeyPlan, KeyQuery,
     KeyRepository, KeyStore, KeyUse, KeyWrite, OwnerEdit, Standing,
 };
-pub(crate) use erased::{DynRepository, DynStore};
+pub(crate) use erased::{DynFeed, DynRepository, DynStore};
 pub use error::StoreError;
+pub use feed::{Heard, RevocationFeed};
 pub use memory::MemoryStore;
 pub use shared::SharedStore;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sqlite::{SqliteFeed, SqliteOptions, SqliteStore};

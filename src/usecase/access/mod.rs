@@ -6,7 +6,11 @@
 //!    found the queue full leaves `due` alone and a later one is recorded in its stead.
 //! 3. A place stays taken until the use was written or given up for good: a write that failed finds
 //!    room to go back to.
-//! 4. A store writes a use only over an absent or an older time, so that writing one twice, late, or
+//! 4. `due` belongs to the key. A cell of the recorder's own has it until the use was written, and
+//!    for a while longer; slots hold copies, which may be too early. So it does not matter how often
+//!    a slot is replaced, or evicted and read again.
+//! 5. `due` never moves back, and is never further off than a window, whatever time is stored.
+//! 6. A store writes a use only over an absent or an older time, so that writing one twice, late, or
 //!    in another order does no harm.
 
 mod guard;

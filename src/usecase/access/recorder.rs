@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SubsecRound as _};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
-use super::{guard::Guard, writer::Writer};
+use super::{guard::Guard, queue::Moment, writer::Writer};
 use crate::{
     state::store::{DynStore, KeyUse},
     value::{
@@ -67,14 +67,21 @@ impl Recorder {
 
     /// From when on a use of this key is to be written, in nanoseconds of the monotonic clock: 0 when
     /// it was never used, or longer ago than the window.
+    ///
+    /// At most a window from now, whatever time is stored: a calendar that was set back, and then
+    /// right again, would otherwise leave the key unrecorded for as long as it was wrong.
     pub(crate) fn due_at(&self, record: &Record) -> u64 {
         let Some(handle) = self.0.as_ref().filter(|handle| !handle.writer.has_given_up()) else {
             return u64::MAX;
         };
         let Some(last) = record.key().last_used_at() else { return 0 };
-        let Some(next) = last.checked_add_signed(handle.wall_window) else { return u64::MAX };
+        let next = last.checked_add_signed(handle.wall_window).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let Ok(left) = (next - handle.clock.now()).to_std() else { return 0 };
-        handle.clock.monotonic().after(left.saturating_add(handle.slack())).as_nanos()
+        handle
+            .clock
+            .monotonic()
+            .after(left.min(handle.window).saturating_add(handle.slack()))
+            .as_nanos()
     }
 
     /// Notes a use of `record`, if one is due: queues it and moves `due` on by a window.
@@ -94,37 +101,27 @@ impl Recorder {
             due.store(u64::MAX, Ordering::Relaxed);
             return;
         };
-        let expected = match expected {
-            UNSEEN => {
-                let due_at = self.due_at(record).max(UNSEEN + 1);
-                let (ok, or) = (Ordering::Relaxed, Ordering::Relaxed);
-                let due_at = due.compare_exchange(UNSEEN, due_at, ok, or).err().unwrap_or(due_at);
-                if handle.clock.monotonic().as_nanos() < due_at {
-                    return;
-                }
-                due_at
-            }
-            seen => seen,
-        };
+        let due_at = if expected == UNSEEN { self.due_at(record) } else { expected };
+        if handle.clock.monotonic().as_nanos() < due_at {
+            due.fetch_max(due_at, Ordering::Relaxed);
+            return;
+        }
         // The place comes before the swap: were it the other way round, a full queue would have
         // moved `due`, and the key would go unrecorded for a whole window.
         let Some(place) = handle.writer.place() else { return };
         // The calendar is read before the monotonic clock, so that the next use's time lies a
         // whole window behind this one's and is not passed over by the store.
         let at = handle.clock.now().trunc_subsecs(6);
-        let window = handle.window.saturating_add(handle.slack());
-        let next = handle.clock.monotonic().after(window).as_nanos();
-        // Relaxed on both sides: the queue's lock publishes the use. Losing means that another
-        // thread has recorded this moment; the place is given back.
-        if due.compare_exchange(expected, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            return;
-        }
+        let now = handle.clock.monotonic();
+        let next = now.after(handle.window.saturating_add(handle.slack())).as_nanos();
         // Before the epoch nothing was used, and not every database counts back that far.
         let if_before = at.checked_sub_signed(handle.wall_window);
         let if_before = if_before.map_or(DateTime::UNIX_EPOCH, |t| t.max(DateTime::UNIX_EPOCH));
         let key = record.key();
-        place.fill(KeyUse { key: key.id(), digest: *key.digest(), at, if_before });
-        Writer::rouse(&handle.writer);
+        let key_use = KeyUse { key: key.id(), digest: *key.digest(), at, if_before };
+        if place.fill(key_use, &Moment { now: now.as_nanos(), next, due, expected }) {
+            Writer::rouse(&handle.writer);
+        }
     }
 }
 

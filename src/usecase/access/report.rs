@@ -1,4 +1,4 @@
-//! What became of the uses that were queued.
+//! What became of the uses that were queued, and of changes whose outcome was unknown.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ pub struct ShutdownReport {
     unwritten: u64,
     lost: u64,
     turned_away: u64,
+    unsettled: usize,
     standing: Standing,
 }
 
@@ -31,6 +32,7 @@ impl ShutdownReport {
             unwritten: 0,
             lost: 0,
             turned_away: 0,
+            unsettled: 0,
             standing: Standing::Off,
         }
     }
@@ -44,8 +46,13 @@ impl ShutdownReport {
             unwritten: writer.held() as u64,
             lost: writer.counters.lost(),
             turned_away: writer.counters.turned_away(),
+            unsettled: 0,
             standing,
         }
+    }
+
+    pub(super) fn with_unsettled(self, unsettled: usize) -> Self {
+        Self { unsettled, ..self }
     }
 
     /// How many times a last use was written, since the authenticator was built.
@@ -78,29 +85,35 @@ impl ShutdownReport {
     pub fn turned_away(&self) -> u64 {
         self.turned_away
     }
+
+    /// How many changes whose [outcome is unknown](crate::KeyError::is_outcome_unknown) were not
+    /// settled when the deadline passed: look at the keys and owners in the store.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.unsettled
+    }
 }
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { written, written_at_shutdown, unwritten, lost, .. } = self;
         match self.standing {
-            Standing::Off => return f.write_str("access recorder: off, nothing was to be written"),
-            Standing::Unsupported => {
-                return write!(
-                    f,
-                    "access recorder: {} written; the store can't write last uses, {} lost",
-                    self.written, self.lost
-                );
-            }
-            Standing::On => {}
+            Standing::Off => f.write_str("access recorder: off, nothing was to be written")?,
+            Standing::Unsupported => write!(
+                f,
+                "access recorder: {written} written; the store can't write last uses, {lost} lost"
+            )?,
+            Standing::On => write!(
+                f,
+                "access recorder: {written} written ({written_at_shutdown} at shutdown), \
+                 {unwritten} unwritten"
+            )?,
         }
-        let Self { written, written_at_shutdown, unwritten, .. } = self;
-        write!(
-            f,
-            "access recorder: {written} written ({written_at_shutdown} at shutdown), \
-             {unwritten} unwritten"
-        )?;
-        if self.turned_away > 0 {
+        if self.standing == Standing::On && self.turned_away > 0 {
             write!(f, ", {} turned away by a full queue", self.turned_away)?;
+        }
+        if self.unsettled > 0 {
+            write!(f, "; {} changes of unknown outcome not settled", self.unsettled)?;
         }
         Ok(())
     }

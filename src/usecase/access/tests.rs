@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::{runtime, sync::watch, time};
 
-use super::{Guard, Recorder, worker::End};
+use super::{Guard, Recorder, queue::Moment, worker::End};
 use crate::{
     state::store::{KeyStore, KeyUse, StoreError},
     value::{
@@ -179,6 +179,35 @@ async fn a_full_queue_leaves_due_alone_so_that_a_later_hit_is_recorded() {
     assert_eq!(statements.last().unwrap()[0].key, late.id());
 }
 
+// Rule 18 of the cache, on several threads. Negative control: as above, none of the five is held.
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_costs_no_thread_its_later_hit() {
+    let bench = Bench::new();
+    bench.desk.becomes(Mood::Hangs);
+    bench.fill();
+    let (shared, shared_due) = (record(None), AtomicU64::new(0));
+    let own: Vec<_> = (0..4).map(|_| (record(None), AtomicU64::new(0))).collect();
+    let on_every_thread = || {
+        std::thread::scope(|scope| {
+            for (key, due) in &own {
+                scope.spawn(|| {
+                    bench.see(key, due);
+                    bench.see(&shared, &shared_due);
+                });
+            }
+        });
+    };
+    on_every_thread();
+    assert_eq!(bench.guard.writer.as_ref().unwrap().held(), 8_192);
+    bench.desk.asked_at_least(1).await;
+    bench.desk.becomes(Mood::Writes);
+    bench.desk.asked_at_least(18).await;
+    on_every_thread();
+    assert_eq!(bench.guard.writer.as_ref().unwrap().held(), 5);
+    let report = bench.guard.shutdown(Duration::from_secs(60)).await;
+    assert_eq!((report.written(), report.turned_away(), report.unwritten()), (8_197, 8, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn hits_within_a_window_are_one_write_and_the_next_window_is_another() {
     let bench = Bench::new();
@@ -209,6 +238,40 @@ fn threads_that_find_a_key_due_together_take_one_place() {
         }
     });
     assert!(due.load(Ordering::SeqCst) > bench.clock.monotonic().after(WINDOW).as_nanos());
+    assert_eq!(bench.guard.writer.as_ref().unwrap().held(), 1);
+}
+
+// Negative control: with cells dropped when their use is taken to be written, more than one is
+// handed over.
+#[tokio::test(start_paused = true)]
+async fn threads_whose_slots_know_nothing_of_each_other_take_one_place() {
+    let bench = Bench::new();
+    let key = record(None);
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| bench.see(&key, &AtomicU64::new(0))));
+            }
+        });
+        // Outside a runtime those found no worker to wake.
+        let writer = bench.guard.writer.as_ref().unwrap();
+        writer.flush().await.unwrap();
+    }
+    let uses: usize = bench.desk.statements.borrow().iter().map(Vec::len).sum();
+    assert_eq!(uses, 1);
+}
+
+// A calendar that was wrong for a while: the stored time was in its future, and the key due no
+// earlier than that. Negative control: without the window as the bound in `due_at`, an hour passes.
+#[test]
+fn a_calendar_set_back_and_right_again_costs_no_more_than_a_window() {
+    let bench = Bench::new();
+    let (key, due) = (record(Some(bench.hand.wall())), AtomicU64::new(0));
+    bench.hand.step_wall(-chrono::Duration::hours(1));
+    bench.see(&key, &due);
+    bench.hand.step_wall(chrono::Duration::hours(1));
+    bench.hand.advance(PAST_WINDOW);
+    bench.see(&key, &due);
     assert_eq!(bench.guard.writer.as_ref().unwrap().held(), 1);
 }
 
@@ -253,6 +316,33 @@ async fn a_store_that_can_t_write_is_asked_once() {
     let report = bench.guard.shutdown(Duration::from_secs(5)).await;
     assert_eq!((bench.desk.asked(), report.lost(), report.unwritten()), (1, 1, 0));
     assert!(report.to_string().contains("can't write"), "{report}");
+}
+
+// A use that was queued while the store's refusal was on its way. Negative control: without the look
+// at `has_given_up` in `flush`, the store is asked twice.
+#[tokio::test(start_paused = true)]
+async fn nor_for_a_use_that_was_queued_before_it_said_so() {
+    let bench = Bench::new();
+    bench.desk.becomes(Mood::Hangs);
+    bench.see(&record(None), &AtomicU64::new(0));
+    bench.desk.asked_at_least(1).await;
+    bench.see(&record(None), &AtomicU64::new(0));
+    bench.desk.becomes(Mood::Refuses);
+    let writer = Arc::clone(bench.guard.writer.as_ref().unwrap());
+    // The first statement runs into its timeout; the second one, of both uses, is refused.
+    bench.desk.asked_at_least(2).await;
+    let place = writer.place().unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(writer.has_given_up());
+    let (now, due) = (bench.clock.monotonic().as_nanos(), AtomicU64::new(0));
+    let at = bench.clock.now();
+    let late = record(None);
+    let key_use = KeyUse { key: late.id(), digest: *late.key().digest(), at, if_before: at };
+    assert!(place.fill(key_use, &Moment { now, next: u64::MAX, due: &due, expected: 0 }));
+    let report = bench.guard.shutdown(Duration::from_secs(5)).await;
+    assert_eq!((bench.desk.asked(), report.lost(), report.unwritten()), (2, 3, 0));
 }
 
 // Negative control: without the worker's look at `is_closed`, an hour passes and the worker lives.

@@ -27,7 +27,7 @@ use crate::{
 
 /// The most rows that one statement writes: every SQL store takes that many parameters.
 const STATEMENT_USES: usize = 500;
-/// How long one statement may take; it is tried again then, which rule 4 makes harmless.
+/// How long one statement may take; it is tried again then, which rule 6 makes harmless.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What recorder, worker and guard share.
@@ -124,7 +124,7 @@ impl Writer {
 
     /// Whether the store said that it can't write uses.
     pub(super) fn has_given_up(&self) -> bool {
-        // Relaxed: a late reader queues one use more, which the next flush throws away.
+        // Relaxed: a late reader queues one use more, which the next flush throws away unasked.
         self.has_given_up.load(Ordering::Relaxed)
     }
 
@@ -162,6 +162,10 @@ impl Writer {
     pub(super) async fn flush(&self) -> Result<(), NotWritten> {
         let _one_at_a_time = self.flushing.lock().await;
         let mut batch = self.queue.take();
+        if self.has_given_up() {
+            count(&self.counters.lost, batch.abandon() as u64);
+            return Ok(());
+        }
         while !batch.next(STATEMENT_USES).is_empty() {
             let uses = batch.next(STATEMENT_USES);
             let count_of = uses.len();

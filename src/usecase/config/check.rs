@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::state::cache::CacheSettings;
+use crate::{state::cache::CacheSettings, value::owner::AccountId};
 
 pub(super) fn cache(cache: &CacheSettings) -> Result<(), ConfigError> {
     /// A place in the cache has a number of 32 bits.
@@ -47,6 +47,27 @@ pub(super) fn cache(cache: &CacheSettings) -> Result<(), ConfigError> {
     }
     if cache.max_waiting == 0 {
         return Err(ConfigError::new("max_waiting is 0: set it to 1 or more"));
+    }
+    Ok(())
+}
+
+/// Those of management.
+pub(super) fn management(
+    max_grace: Duration,
+    platform: Option<&AccountId>,
+) -> Result<(), ConfigError> {
+    /// Ten years: a key that goes on for longer was not replaced.
+    const MAX_GRACE: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
+    if max_grace > MAX_GRACE {
+        return Err(ConfigError::new("max_grace is above ten years: set it to ten years or less"));
+    }
+    // What no owner could be a member of.
+    let is_id = |id: &AccountId| id.is_valid() && !id.as_str().chars().any(char::is_control);
+    if platform.is_some_and(|account| !is_id(account)) {
+        return Err(ConfigError::new(
+            "platform_account is no account's id: give one of 1 to 128 bytes without control \
+             characters",
+        ));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{
     inner::Inner,
     maintenance::{Settler, Upkeep},
     manager::Issuing,
+    revocation::{FeedSettings, Revocation},
 };
 use crate::{
     state::{
@@ -33,6 +34,10 @@ const DEFAULTS: CacheSettings = CacheSettings {
     fresh_ttl: Duration::from_secs(10),
     // A key made elsewhere is refused for at most this long to a client that was too early.
     absent_ttl: Duration::from_secs(5),
+    // Off: it would let a key pass of which nobody has asked since.
+    stale_if_error: Duration::ZERO,
+    // The feed brings its own.
+    short_ttl: None,
     // A lookup by primary key takes milliseconds; what takes longer than this is a store in
     // trouble, and most clients have given up by five.
     store_timeout: Duration::from_secs(2),
@@ -73,7 +78,8 @@ pub struct AuthenticatorBuilder {
     pub(super) platform: Option<AccountId>,
     pub(super) last_used: LastUsed,
     pub(super) events: Option<Arc<dyn Events>>,
-    cache: CacheSettings,
+    pub(super) cache: CacheSettings,
+    pub(super) feed: FeedSettings,
 }
 
 impl AuthenticatorBuilder {
@@ -99,6 +105,7 @@ impl AuthenticatorBuilder {
             last_used: LastUsed::default(),
             events: None,
             cache: DEFAULTS,
+            feed: FeedSettings::default(),
         }
     }
 
@@ -161,20 +168,21 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// Builds the authenticator, and the guard whose `shutdown` drains its recorder. Nothing is
-    /// spawned, so that it may be built outside a runtime.
+    /// Builds the authenticator, and the guard whose `shutdown` drains its recorder. It may be built
+    /// outside a runtime: only a feed is taken up at once where there is one.
     ///
     /// # Errors
     /// When a setting makes no sense; the message says which and what to do.
-    pub fn build(self) -> Result<(Authenticator, Guard), ConfigError> {
+    pub fn build(mut self) -> Result<(Authenticator, Guard), ConfigError> {
         check::cache(&self.cache)?;
+        let feed = self.feed.checked(&mut self.cache)?;
+        check::management(self.max_grace, self.platform.as_ref())?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
         // A schema without a place for it needs no warning at the first request.
         let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
         let window = self.last_used.window()?.filter(|_| keeps);
         let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
-        let guard = recorder.guard();
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
@@ -188,14 +196,18 @@ impl AuthenticatorBuilder {
         let (store, clock, meter) =
             (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
         let cache = Arc::new(Cache::new(store, clock, &self.cache, meter.clone()));
-        let settler = Settler::new(Arc::clone(&cache), self.repository.clone());
+        let settler = Arc::new(Settler::new(Arc::clone(&cache), self.repository.clone()));
+        let guard = recorder.guard().settling(Arc::clone(&settler));
+        let revocation = Revocation::new(feed, &cache, &settings.clock, &meter);
+        revocation.rouse();
         let inner = Inner {
             cache,
             store: self.store,
             repository: self.repository,
             settings,
             recorder,
-            settler: Arc::new(settler),
+            revocation,
+            settler,
             meter,
             upkeep: Upkeep::default(),
         };

@@ -1,78 +1,46 @@
-//! Settles changes whose outcome is unknown: tries each again until the store answers.
-//!
-//! Until then its subjects are suspect, and nothing is admitted or refused about them. The worker is
-//! started when there is something to settle, and ends in one of three ways. *Done*: nothing is left,
-//! or the authenticator is gone and what was left was tried a last time. *Failed*: the store panicked.
-//! *Cancelled*: its runtime was shut down. A repair stays in the queue until it was made, so that in
-//! the last two cases the next change, or the next request about a suspect, starts another worker.
+//! Keeps changes whose outcome is unknown until each was made good, and sees to it that it is.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, Semaphore},
     time,
 };
 
-use super::repair::Repair;
+use super::{
+    queue::{Lost, Places, Queue},
+    repair::Repair,
+    tender::{self, FIRST_PAUSE, TRIES_AT_ONCE, Tending},
+};
 use crate::{
     state::{
         cache::Cache,
         store::{DynRepository, StoreError},
     },
-    value::subject::Subject,
+    value::{owner::OwnerId, subject::Subject},
 };
 
-/// How many subjects may be suspect or part of a change that is under way. A change takes its places
-/// before it begins, so that what a bad day leaves behind is bounded: some megabytes at worst.
+/// How many rows may be suspect or part of a change that is under way: an ordinary one is kept as it
+/// was and as it is to be, in some two kilobytes.
 const PLACES: usize = 4_096;
-/// How long one try may take.
-const TRY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The first pause between tries; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest: a store that came back is noticed within it.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// How often a repair is tried when no authenticator is left that could serve anybody wrongly.
-const LAST_TRIES: u32 = 3;
 
 pub(in crate::usecase) struct Settler {
     cache: Arc<Cache>,
     /// `None` where nothing can be changed, and so nothing can be lost.
     repository: Option<Arc<dyn DynRepository>>,
     places: Arc<Semaphore>,
-    /// Oldest first; each stays until it was made.
-    waiting: Mutex<VecDeque<Arc<Lost>>>,
-    /// Cuts the worker's pause short.
-    news: Notify,
+    pub(super) queue: Queue,
+    /// Turns to ask the store.
+    pub(super) turns: Semaphore,
+    /// Cuts pauses short: somebody waits for what is lost, or the store answers again.
+    pub(super) hurry: Notify,
+    /// Something was made good.
+    pub(super) news: Notify,
     is_closed: AtomicBool,
-    /// Invariant: whoever turns it on spawns a worker, whose end turns it off.
-    is_working: AtomicBool,
-}
-
-/// A change whose outcome is unknown.
-struct Lost {
-    subjects: Vec<Subject>,
-    repair: Repair,
-    _places: Places,
-}
-
-/// Room for the subjects of one change, should it be lost.
-pub(in crate::usecase) struct Places(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
-
-#[cfg(test)]
-impl Places {
-    /// Room of its own.
-    pub(in crate::usecase) fn spare() -> Self {
-        let semaphore = Arc::new(Semaphore::new(1));
-        Self(semaphore.try_acquire_owned().expect("a new semaphore has its permit"))
-    }
 }
 
 impl Settler {
@@ -84,16 +52,17 @@ impl Settler {
             cache,
             repository,
             places: Arc::new(Semaphore::new(PLACES)),
-            waiting: Mutex::default(),
+            queue: Queue::default(),
+            turns: Semaphore::new(TRIES_AT_ONCE),
+            hurry: Notify::new(),
             news: Notify::new(),
             is_closed: AtomicBool::new(false),
-            is_working: AtomicBool::new(false),
         }
     }
 
-    /// Takes room for a change of so many subjects, if there is enough left.
-    pub(in crate::usecase) fn places(&self, subjects: u32) -> Option<Places> {
-        Arc::clone(&self.places).try_acquire_many_owned(subjects).ok().map(Places)
+    /// Takes room for a change of so many rows, if there is enough left.
+    pub(in crate::usecase) fn places(&self, rows: u32) -> Option<Places> {
+        Arc::clone(&self.places).try_acquire_many_owned(rows).ok().map(Places)
     }
 
     /// Takes over a change whose outcome is unknown: from here on nothing is said about its subjects.
@@ -103,124 +72,111 @@ impl Settler {
         repair: Repair,
         places: Places,
     ) {
+        // First, so that nobody makes it good, and trusts its subjects again, before they are suspect.
         this.cache.suspect(&subjects);
-        this.waiting().push_back(Arc::new(Lost { subjects, repair, _places: places }));
+        this.queue.push(Lost::new(subjects, repair, places));
         this.rouse();
     }
 
-    /// Wakes the worker, or starts one, if there is something to settle and a runtime to do it on.
+    /// Has what is lost tried soon, if there is a runtime to do it on.
     pub(in crate::usecase) fn rouse(self: &Arc<Self>) {
-        if self.is_idle() {
-            return;
-        }
+        self.hurry.notify_waiters();
         let Ok(runtime) = Handle::try_current() else { return };
-        // SeqCst, as everywhere on this flag: cold, and the plain order in which one worker ends and
-        // the next begins.
-        if self.is_working.swap(true, Ordering::SeqCst) {
-            self.news.notify_one();
+        // Out of the queue, and its lock free, before they are handed over: a runtime that is shutting
+        // down drops a task within the call, and that puts it back.
+        for lost in self.queue.take_untended() {
+            let tending = Tending { settler: Arc::clone(self), lost };
+            drop(runtime.spawn(tender::tend(tending)));
+        }
+    }
+
+    /// Makes good what was lost about `subjects`, while the caller waits; where there is no runtime,
+    /// all that was lost, as nobody else does. Whether nothing is left about them.
+    pub(in crate::usecase) async fn settle_before(self: &Arc<Self>, subjects: &[Subject]) -> bool {
+        if self.unsettled() == 0 {
+            return true;
+        }
+        self.rouse();
+        // One that can't be settled holds up those that stand behind it, and no other.
+        if Handle::try_current().is_ok() {
+            for lost in self.queue.leading_to(subjects) {
+                tender::attempt(self, &lost).await;
+            }
         } else {
-            // A runtime that is shutting down drops the task, and `Working` with it.
-            let settler = Arc::clone(self);
-            drop(runtime.spawn(work(Working { settler, is_over: false })));
-        }
-    }
-
-    /// Tries once to settle what waits, in the caller's own future: where there is no runtime, a
-    /// change settles what earlier ones left.
-    pub(in crate::usecase) async fn settle_inline(&self) {
-        while let Some(lost) = self.first() {
-            if self.settle(&lost).await.is_err() {
-                return;
+            for lost in self.queue.all() {
+                let _ = self.settle(&lost).await;
             }
         }
+        !self.is_unsettled(subjects)
     }
 
-    /// The authenticator is gone.
-    pub(in crate::usecase) fn close(&self) {
+    /// Has it tried until nothing is left.
+    pub(in crate::usecase) async fn drain(self: &Arc<Self>) {
+        loop {
+            // Before the look, so that nothing is missed after it.
+            let news = self.news.notified();
+            if self.unsettled() == 0 {
+                return;
+            }
+            self.rouse();
+            let _ = time::timeout(2 * FIRST_PAUSE, news).await;
+        }
+    }
+
+    /// The rows of `subjects` were changed: what was lost about them before is not given again.
+    pub(in crate::usecase) fn overtaken(&self, subjects: &[Subject]) {
+        self.queue.overtaken(subjects);
+    }
+
+    /// The authenticator is gone: what is left is tried a few times more.
+    pub(in crate::usecase) fn close(self: &Arc<Self>) {
         self.is_closed.store(true, Ordering::SeqCst);
-        self.news.notify_one();
+        self.rouse();
     }
 
-    pub(in crate::usecase) fn is_idle(&self) -> bool {
-        self.waiting().is_empty()
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
     }
 
-    fn first(&self) -> Option<Arc<Lost>> {
-        self.waiting().front().cloned()
+    /// How many changes wait to be made good.
+    pub(in crate::usecase) fn unsettled(&self) -> usize {
+        self.queue.len()
     }
 
-    async fn settle_all(&self) {
-        let mut failures = 0_u32;
-        while let Some(lost) = self.first() {
-            let settled = time::timeout(TRY_TIMEOUT, self.settle(&lost)).await;
-            if matches!(settled, Ok(Ok(()))) {
-                failures = 0;
-                continue;
-            }
-            failures = failures.saturating_add(1);
-            if self.is_closed.load(Ordering::SeqCst) && failures >= LAST_TRIES {
-                return;
-            }
-            // One that can't be settled must not keep those behind it from being.
-            self.waiting().rotate_left(1);
-            let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures - 1));
-            let pause = pause.min(MAX_PAUSE);
-            // Who asks in vain about a suspect wakes the worker up to try once more, but not more
-            // often than the first pause allows.
-            time::sleep(FIRST_PAUSE).await;
-            let _ = time::timeout(pause - FIRST_PAUSE, self.news.notified()).await;
+    /// Whether anything that was lost about `subjects` waits to be made good.
+    pub(in crate::usecase) fn is_unsettled(&self, subjects: &[Subject]) -> bool {
+        self.queue.is_about(subjects)
+    }
+
+    /// What waits to be made good about keys of this owner, or of any.
+    pub(in crate::usecase) fn unsettled_of(&self, owner: Option<&OwnerId>) -> Vec<Subject> {
+        self.queue.subjects_of(owner)
+    }
+
+    /// Makes it good, if nobody has yet and it is its turn.
+    pub(super) async fn settle(&self, lost: &Arc<Lost>) -> Result<(), StoreError> {
+        let _alone = lost.trying.lock().await;
+        if !self.queue.holds(lost) {
+            return Ok(());
         }
-    }
-
-    async fn settle(&self, lost: &Arc<Lost>) -> Result<(), StoreError> {
+        if !self.queue.is_next(lost) {
+            return Err(StoreError::not_applied());
+        }
         if let Some(repository) = &self.repository {
-            lost.repair.make(repository.as_ref()).await?;
+            let repair = lost.repair().clone();
+            repair.make(repository.as_ref()).await?;
         }
-        self.forget(lost);
+        self.made_good(lost);
         Ok(())
     }
 
     /// It is certain what was made: outdates what was read meanwhile, then trusts the store again.
-    fn forget(&self, lost: &Arc<Lost>) {
-        let mut waiting = self.waiting();
-        let Some(at) = waiting.iter().position(|other| Arc::ptr_eq(other, lost)) else { return };
-        waiting.remove(at);
-        drop(waiting);
-        self.cache.settled(&lost.subjects);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Lost>>> {
-        // Nothing under this lock can panic halfway through a change.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn work(mut working: Working) {
-    loop {
-        working.settler.settle_all().await;
-        // Off first, then another look: whoever loses something in between either sees the worker
-        // asleep and starts another one, or is seen here.
-        let is_working = &working.settler.is_working;
-        is_working.store(false, Ordering::SeqCst);
-        let is_done = working.settler.is_idle() || working.settler.is_closed.load(Ordering::SeqCst);
-        if is_done || is_working.swap(true, Ordering::SeqCst) {
-            working.is_over = true;
-            return;
-        }
-    }
-}
-
-/// Travels with the worker and says that it is gone, should it be cancelled or panic.
-struct Working {
-    settler: Arc<Settler>,
-    is_over: bool,
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.settler.is_working.store(false, Ordering::SeqCst);
-        }
+    fn made_good(&self, lost: &Arc<Lost>) {
+        self.queue.remove(lost);
+        self.cache.settled(lost.subjects());
+        self.news.notify_waiters();
+        // The store answers again; and who tends this very change has nothing left to wait for.
+        self.hurry.notify_waiters();
     }
 }
 

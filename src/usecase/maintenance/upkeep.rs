@@ -79,6 +79,7 @@ impl Inner {
         let mut levels = Levels::default();
         self.cache.read_off(&mut levels);
         self.recorder.read_off(&mut levels);
+        self.revocation.read_off(&mut levels);
         levels
     }
 }

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     KeyError, KeyManager,
-    change::{deactivation, deletion},
-    judgement::Judgement,
+    change::{deactivation, deletion, in_grace},
+    to_micros,
 };
 use crate::{
-    state::store::{Family, KeyFilter, KeyQuery, KeyWrite},
+    state::store::{Cursor, Family, KeyFilter, KeyQuery, KeyWrite},
     value::{
         key::{KeyId, Record},
         owner::OwnerId,
@@ -17,8 +17,6 @@ use crate::{
 
 /// How many keys one transaction changes: few enough that others wait for it only milliseconds.
 const BATCH: u32 = 200;
-/// How often a batch may find that others have changed all of its keys since it looked.
-const MAX_IDLE: usize = 8;
 
 impl KeyManager {
     /// Deactivates every active key of the owner for good, those in a grace included; on a schema
@@ -28,47 +26,46 @@ impl KeyManager {
     /// It goes on in batches, each a transaction of its own. If it fails on the way, call it again.
     ///
     /// # Errors
-    /// `is_not_found` when there is no such owner; `is_forbidden` on behalf of anybody but the owner
-    /// and superusers; `is_outcome_unknown` when the store failed on the way.
+    /// `is_forbidden` on behalf of anybody but the owner and superusers; `is_not_found` when there is
+    /// no such owner; `is_outcome_unknown` when the store failed on the way.
     pub async fn revoke_all(&self, owner: impl Into<OwnerId>) -> Result<u64, KeyError> {
         let (owner, now) = (owner.into(), self.now());
         let repository = self.repository()?;
+        self.may_rule(Some(&owner)).await?;
         let has_flag = repository.capabilities().activation;
         let known = repository.owner(&owner).await.map_err(KeyError::reading)?;
         known.ok_or_else(KeyError::no_such_owner)?;
         let mut filter = KeyFilter::all().owner(&owner);
         filter.active = has_flag.then_some(true);
-        self.change_all(
-            filter,
-            |family, judgement| judgement.lets_rule(family.caller.as_ref(), Some(&owner)),
-            |family| if has_flag { deactivation(family, now) } else { deletion(family, now) },
-        )
-        .await
+        let writes = |family: &Family| {
+            if has_flag { deactivation(family, now) } else { deletion(family, now) }
+        };
+        self.change_all(filter, Some(&owner), now, writes).await
     }
 
-    /// Deletes the keys that expired before this moment, which is not in the future. Says how many.
+    /// Deletes the keys that expired before this moment, which is not in the future. Says how many. A
+    /// key that [replaced](Self::rotate) one which is still in its grace is left until that is over.
     /// It goes on in batches, as [`revoke_all`](Self::revoke_all) does.
     ///
     /// # Errors
     /// `is_invalid` when the moment is in the future; `is_forbidden` on behalf of anybody but a
     /// superuser; `is_outcome_unknown` when the store failed on the way.
     pub async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64, KeyError> {
-        let now = self.now();
+        // As coarse as `now`, which would otherwise be earlier than a moment just read.
+        let (before, now) = (to_micros(before), self.now());
         if before > now {
             return Err(KeyError::invalid(
                 "only keys that have expired are deleted: give a moment that is not in the future",
             ));
         }
-        self.change_all(
-            KeyFilter::all().expires_before(before),
-            |family, judgement| judgement.lets_rule(family.caller.as_ref(), None),
-            |family| deletion(family, now),
-        )
-        .await
+        self.may_rule(None).await?;
+        let filter = KeyFilter::all().expires_before(before);
+        self.change_all(filter, None, now, |family| deletion(family, now)).await
     }
 
     /// Deactivates the active keys that were not used at this moment or later; one that was never
-    /// used counts from when it was made. Says how many. It goes on in batches, as
+    /// used counts from when it was made, and one that [replaced](Self::rotate) a key which is used
+    /// in its grace counts as used. Says how many. It goes on in batches, as
     /// [`revoke_all`](Self::revoke_all) does.
     ///
     /// # Errors
@@ -77,7 +74,7 @@ impl KeyManager {
     /// authenticator or the store keeps no last uses, or no active flag; `is_forbidden` on behalf of
     /// anybody but a superuser; `is_outcome_unknown` when the store failed on the way.
     pub async fn deactivate_unused(&self, since: DateTime<Utc>) -> Result<u64, KeyError> {
-        let now = self.now();
+        let (since, now) = (to_micros(since), self.now());
         if !self.repository()?.capabilities().activation {
             return Err(KeyError::not_in_schema("keys have no active flag"));
         }
@@ -92,56 +89,70 @@ impl KeyManager {
         let latest = coarse.and_then(|coarse| now.checked_sub_signed(coarse));
         if latest.is_none_or(|latest| since > latest) {
             return Err(KeyError::invalid(format!(
-                "last uses are kept to {} s: give a moment at least twice as long ago",
-                window.as_secs()
+                "last uses are kept to {window:?}: give a moment at least twice as long ago"
             )));
         }
-        self.change_all(
-            KeyFilter::all().active(true).unused_since(since),
-            |family, judgement| judgement.lets_rule(family.caller.as_ref(), None),
-            |family| deactivation(family, now),
-        )
-        .await
+        self.may_rule(None).await?;
+        let filter = KeyFilter::all().active(true).unused_since(since);
+        self.change_all(filter, None, now, |family| deactivation(family, now)).await
     }
 
-    /// Changes all keys that pass the filter, so that none does any more; says how many there were.
+    /// Changes all keys that pass the filter, so that none does any more, if the caller is a superuser
+    /// or `or`; says how many rows were changed.
     async fn change_all(
         &self,
         filter: KeyFilter,
-        mut may: impl FnMut(&Family, &mut Judgement<'_>) -> bool + Send,
+        or: Option<&OwnerId>,
+        now: DateTime<Utc>,
         mut writes: impl FnMut(&Family) -> Vec<KeyWrite> + Send,
     ) -> Result<u64, KeyError> {
-        let (mut changed, mut idle) = (0, 0);
+        self.settled_under(&filter).await?;
+        let mut changed = 0;
         loop {
-            // Always from the beginning: what was changed passes the filter no more, and what others
-            // made or changed meanwhile stands in no particular place.
-            let query = KeyQuery::first(BATCH).filter(filter.clone());
-            let batch = self.repository()?.list(query).await.map_err(KeyError::reading)?;
-            if batch.is_empty() {
-                return Ok(changed);
+            // Once more after a pass that changed any: keys that others made or changed behind its back.
+            match self.pass(&filter, or, now, &mut writes).await? {
+                0 => return Ok(changed),
+                more => changed += more,
             }
+        }
+    }
+
+    /// Goes once through the keys that pass the filter, from the oldest to the newest.
+    async fn pass(
+        &self,
+        filter: &KeyFilter,
+        or: Option<&OwnerId>,
+        now: DateTime<Utc>,
+        writes: &mut (impl FnMut(&Family) -> Vec<KeyWrite> + Send),
+    ) -> Result<u64, KeyError> {
+        let (mut changed, mut after) = (0, None);
+        loop {
+            let query = KeyQuery::first(BATCH).filter(filter.clone()).after(after);
+            let batch = self.repository()?.list(query).await.map_err(KeyError::reading)?;
+            let Some(last) = batch.last() else { return Ok(changed) };
+            after = Some(Cursor::behind(last.key()));
             let ids: Vec<KeyId> = batch.iter().map(Record::id).collect();
-            let mut of_filter = 0;
-            let outcome = self
-                .change_keys(&ids, |family, judgement| {
-                    // Asked again inside the transaction, where it counts.
-                    let passes = filter.admits(family.key.key());
-                    of_filter += u64::from(passes);
-                    let admitted = may(family, judgement);
-                    admitted.then(|| if passes { writes(family) } else { Vec::new() })
-                })
-                .await;
-            match outcome {
-                Ok(_) => changed += of_filter,
+            let outcome = self.change_keys(&ids, |family, judgement| {
+                // Both are asked again inside the transaction, where it counts.
+                let may = judgement.lets_rule(family.caller.as_ref(), or);
+                // What ends a key ends the one that it replaced: they go together, or stay.
+                let passes = filter.admits(family.key.key())
+                    && in_grace(family, now).is_none_or(|older| filter.admits(older));
+                may.then(|| if passes { writes(family) } else { Vec::new() })
+            });
+            match outcome.await {
+                Ok(written) => changed += written.len() as u64,
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
-            idle = if of_filter == 0 { idle + 1 } else { 0 };
-            if idle > MAX_IDLE {
-                return Err(KeyError::internal(
-                    "internal error: the key store lists keys that it then does not find",
-                ));
-            }
         }
+    }
+
+    /// Makes good what was lost before: a key that it would make active is not in any list yet. One
+    /// owner's must all be; for the others as many as can be will do.
+    async fn settled_under(&self, filter: &KeyFilter) -> Result<(), KeyError> {
+        let about = self.inner.settler.unsettled_of(filter.owner.as_ref());
+        let settled = self.settled(&about).await;
+        if filter.owner.is_some() { settled } else { Ok(()) }
     }
 }

@@ -1,20 +1,15 @@
 //! Changes keys: switches them on and off, edits, deletes, and notes that one was used.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
-use super::{
-    KeyError, KeyManager,
-    judgement::{Judgement, Need},
-    ledger::Ledger,
-    settle::settle,
-    tell::Deeds,
-    update::KeyUpdate,
-};
+use super::{KeyError, KeyManager, judgement::Need, update::KeyUpdate};
 use crate::{
     state::store::{Family, KeyUse, KeyWrite},
-    value::key::{ApiKey, KeyId, Record},
+    value::{
+        digest::TokenDigest,
+        key::{ApiKey, KeyId, Record},
+        subject::Subject,
+    },
 };
 
 /// The source's window: `accessed()` leaves a stored time alone until it is older than this.
@@ -49,6 +44,9 @@ impl KeyManager {
     /// `is_not_found` when it is no key's token; those of [`deactivate`](Self::deactivate). The token
     /// itself is in none of them.
     pub async fn revoke_token(&self, token: &str) -> Result<Record, KeyError> {
+        // A key that was lost on its way out must not come back after it was looked for in vain.
+        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token);
+        self.settled(&[Subject::Digest(digest)]).await?;
         let id = self.find_by_token(token).await?.id();
         if self.repository()?.capabilities().activation {
             self.deactivate(id).await
@@ -146,41 +144,6 @@ impl KeyManager {
         .await
     }
 
-    /// Changes one key as `decide` says, and answers with its row as it then stands.
-    pub(super) async fn change_one(
-        &self,
-        id: KeyId,
-        decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
-    ) -> Result<Record, KeyError> {
-        let changed = self.change_keys(&[id], decide).await?;
-        changed.into_iter().next().ok_or_else(KeyError::no_such_key)
-    }
-
-    /// Changes keys as `decide` says, all or none; answers with the rows that were written.
-    pub(super) async fn change_keys(
-        &self,
-        ids: &[KeyId],
-        mut decide: impl FnMut(&Family, &mut Judgement<'_>) -> Option<Vec<KeyWrite>> + Send,
-    ) -> Result<Vec<Record>, KeyError> {
-        let repository = self.repository()?;
-        let places = self.places(ids.len()).await?;
-        let (ledger, mut judgement) = (Ledger::default(), self.judgement());
-        // By key, as a store may run its transaction again.
-        let mut deeds = BTreeMap::new();
-        let mut plan = |family: &Family| {
-            judgement.begin();
-            let writes = decide(family, &mut judgement)?;
-            ledger.writes(family, &writes);
-            deeds.insert(family.key.id(), Deeds::of(family, &writes));
-            Some(writes)
-        };
-        let change = repository.change(ids, self.caller.as_ref(), &mut plan);
-        let outcome = settle(&*self.inner, &ledger, places, change).await;
-        let written = outcome.map_err(|error| judgement.explain(error, KeyError::changing_key))?;
-        deeds.values().flat_map(Deeds::events).for_each(|event| self.inner.tell(event));
-        Ok(written)
-    }
-
     /// The key, if the caller may change it.
     async fn manageable(&self, id: KeyId) -> Result<Record, KeyError> {
         if self.caller.is_none() {
@@ -198,19 +161,28 @@ impl KeyManager {
 }
 
 /// The key that this one replaced, if it can still be used.
-fn in_grace(family: &Family, now: DateTime<Utc>) -> Option<&ApiKey> {
+pub(super) fn in_grace(family: &Family, now: DateTime<Utc>) -> Option<&ApiKey> {
     family.predecessor.as_ref().filter(|older| older.is_active() && !older.is_expired_at(now))
 }
 
-/// Ends the grace of the key that this one replaced.
-pub(super) fn end_of_grace(family: &Family, now: DateTime<Utc>) -> Option<KeyWrite> {
+/// Ends the grace of the key that this one replaced: for good, by its flag, or where the schema has
+/// none by deleting it.
+pub(super) fn end_of_grace(
+    family: &Family,
+    now: DateTime<Utc>,
+    has_flag: bool,
+) -> Option<KeyWrite> {
     let older = in_grace(family, now)?;
-    Some(KeyWrite::Update(older.clone().with_active(false).with_updated_at(now)))
+    Some(if has_flag {
+        KeyWrite::Update(older.clone().with_active(false).with_updated_at(now))
+    } else {
+        KeyWrite::Delete(older.id())
+    })
 }
 
 pub(super) fn deactivation(family: &Family, now: DateTime<Utc>) -> Vec<KeyWrite> {
     let key = family.key.key().clone().with_active(false).with_updated_at(now);
-    [KeyWrite::Update(key)].into_iter().chain(end_of_grace(family, now)).collect()
+    [KeyWrite::Update(key)].into_iter().chain(end_of_grace(family, now, true)).collect()
 }
 
 pub(super) fn deletion(family: &Family, now: DateTime<Utc>) -> Vec<KeyWrite> {

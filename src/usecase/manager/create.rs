@@ -39,11 +39,12 @@ impl KeyManager {
             .with_token_key(token.token_key());
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
 
-        let places = self.places(1).await?;
+        let places = self.room(1, &[]).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
         let unheard = key.clone();
         let mut judge = |stored: &Owner, caller: Option<&Owner>| {
             judgement.begin();
+            ledger.begin(unheard.id());
             let may = judgement.lets_create(stored, caller) && judgement.admits(stored);
             if may {
                 ledger.adds(Goal::Void { key: unheard.clone(), owner: stored.clone() });
@@ -56,7 +57,7 @@ impl KeyManager {
                 self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
                 Ok((record, token))
             }
-            Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
+            Err(error) => Err(judgement.explain(error, KeyError::changing_key).issuing()),
         }
     }
 

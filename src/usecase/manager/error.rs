@@ -4,6 +4,8 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use crate::state::store::StoreError;
 
+pub(super) const REPLACED: &str = "this key was rotated already: rotate the key that replaced it";
+
 /// Why the manager could not do what it was asked: opaque, with `is_…` questions of which at most
 /// one is true, and a source.
 ///
@@ -48,7 +50,7 @@ impl KeyError {
         self.kind == Kind::Duplicate
     }
 
-    /// Whether the caller may see the key but not manage it; nothing changed.
+    /// Whether the caller may not do this: to a key that they may see, or at all; nothing changed.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         self.kind == Kind::Forbidden
@@ -67,6 +69,16 @@ impl KeyError {
     }
 
     /// Whether the store failed at a moment when the change may or may not have been made.
+    ///
+    /// Nothing need be done about it. The change is made again until the store answers, in the
+    /// background on a tokio runtime, otherwise by the next change. What it takes away is taken in any
+    /// case; what it gives is given only if nobody has changed the key or the owner since. A key whose
+    /// token was to be returned becomes inactive, or is deleted where the schema has no active flag,
+    /// and one that it was to replace becomes what it was. Until then every request with a key that
+    /// it is about is answered 503, and another change of it settles this one first.
+    ///
+    /// It is known to this process alone: let the guard's [`shutdown`](crate::Guard::shutdown) settle
+    /// it before the process ends.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         self.kind == Kind::OutcomeUnknown
@@ -106,8 +118,16 @@ impl KeyError {
     pub(super) fn too_many_lost() -> Self {
         Self::new(
             Kind::Unavailable,
-            "too many changes wait to be settled with the key store, and no other is begun: try \
-             again later",
+            "too many changes are under way, or wait to be settled with the key store, so that no \
+             other is begun: try again later",
+        )
+    }
+
+    pub(super) fn unsettled() -> Self {
+        Self::new(
+            Kind::Unavailable,
+            "an earlier change to the same key or owner waits to be settled with the key store, so \
+             that no other is begun: try again later",
         )
     }
 
@@ -150,7 +170,15 @@ impl KeyError {
 
     /// A change to a key that failed.
     pub(super) fn changing_key(error: StoreError) -> Self {
-        if error.is_not_found() { Self::no_such_key() } else { Self::changing(error) }
+        if error.is_not_found() {
+            Self::no_such_key()
+        } else if error.is_duplicate() {
+            // A new key's id and digest are random: what is taken is the place of its predecessor's
+            // successor, by a rotation that a store noticed at its index alone.
+            Self::business_rule(REPLACED).because(error)
+        } else {
+            Self::changing(error)
+        }
     }
 
     /// A change to an owner that failed.
@@ -184,11 +212,23 @@ impl KeyError {
         } else {
             Self::new(
                 Kind::OutcomeUnknown,
-                "the key store failed and the change may or may not have been made: look before \
-                 trying again",
+                "the key store failed before it said whether the change was made: it is made again \
+                 by itself as soon as the store answers, and until then requests with a key that it \
+                 is about are answered 503",
             )
             .because(error)
         }
+    }
+
+    /// This error of a change that issues a token, which nobody is told then.
+    pub(super) fn issuing(self) -> Self {
+        if self.kind != Kind::OutcomeUnknown {
+            return self;
+        }
+        let message = "the key store failed before it said whether the key was made: as nobody was \
+                       told its token, it is made inactive by itself as soon as the store answers, \
+                       and a key that it was to replace is put back; try again then";
+        Self { message: message.into(), ..self }
     }
 }
 

@@ -6,9 +6,10 @@ use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle
 use crate::{
     usecase::{events::Event, maintenance::Goal},
     value::{
-        digest::TokenDigest,
+        digest::{DigestAlgorithm, TokenDigest},
         key::{ApiKey, KeyId, Record},
         owner::Owner,
+        subject::Subject,
     },
 };
 
@@ -79,7 +80,8 @@ impl KeyManager {
     /// broken off is simply run again. No policy judges it. The owner's row is made if there is none.
     ///
     /// # Errors
-    /// `is_invalid` when the digest is not one of the database's algorithm, or a field is too long;
+    /// `is_invalid` when the digest is not one of the database's algorithm, a field is too long, or a
+    /// time not in the years 1 to 9999;
     /// `is_duplicate` when another owner's key has the digest, or another key the id;
     /// `is_unsupported` when the store's schema has no place for a field that was given;
     /// `is_forbidden` on behalf of anybody but a superuser; `is_outcome_unknown` when the store failed
@@ -88,21 +90,28 @@ impl KeyManager {
         let repository = self.repository()?;
         let now = self.now();
         let ImportedKey { digest, owner, new, id, created_at, last_used_at } = imported;
-        let digest = TokenDigest::from_hex(repository.digest_algorithm(), &digest)
-            .map_err(|error| KeyError::invalid(error.to_string()))?;
+        let digest = parse(repository.digest_algorithm(), &digest)?;
+        if last_used_at.is_some() && !repository.capabilities().last_use {
+            return Err(KeyError::not_in_schema("when a key was last used"));
+        }
         limits::owner(&owner)?;
         let owner_id = owner.id().clone();
         let key = ApiKey::new(id.unwrap_or_else(KeyId::random), digest, owner_id, now);
         let expires_at = new.expiry.moment(now);
-        expires_at.iter().try_for_each(|at| limits::year(*at))?;
+        let times = [("expiry", expires_at), ("creation", created_at), ("last use", last_used_at)];
+        times
+            .into_iter()
+            .try_for_each(|(what, at)| at.map_or(Ok(()), |at| limits::year(what, at)))?;
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
         let key = key.with_created_at(created_at.unwrap_or(now)).with_last_used_at(last_used_at);
 
-        let places = self.places(1).await?;
+        let about = [Subject::Digest(digest), Subject::Key(key.id())];
+        let places = self.room(1, &about).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
         let wanted = key.clone();
         let mut judge = |stored: &Owner, caller: Option<&Owner>| {
             judgement.begin();
+            ledger.begin(wanted.id());
             let may = judgement.lets_rule(caller, None);
             if may {
                 ledger.adds(Goal::Add { key: wanted.clone(), owner: stored.clone() });
@@ -115,7 +124,11 @@ impl KeyManager {
                 self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
                 Ok(Imported { record, is_new: true })
             }
-            Err(error) if error.is_duplicate() => self.imported_before(&wanted).await,
+            Err(error) if error.is_duplicate() => {
+                // The store may have noticed before it asked about the caller.
+                self.may_rule(None).await?;
+                self.imported_before(&wanted).await
+            }
             Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
         }
     }
@@ -130,4 +143,18 @@ impl KeyManager {
             _ => Err(KeyError::key_exists()),
         }
     }
+}
+
+fn parse(algorithm: DigestAlgorithm, hex: &str) -> Result<TokenDigest, KeyError> {
+    let others = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512].into_iter();
+    let mut others = others.filter(|other| *other != algorithm);
+    TokenDigest::from_hex(algorithm, hex).map_err(|error| {
+        match others.find(|other| TokenDigest::from_hex(*other, hex).is_ok()) {
+            Some(other) => KeyError::invalid(format!(
+                "this is a {other} digest, and the key store keeps {algorithm} digests: import it \
+                 into one that was made for {other}"
+            )),
+            None => KeyError::invalid(error.to_string()),
+        }
+    })
 }

@@ -60,7 +60,9 @@ impl<'a> Judgement<'a> {
         let refusal = if !holds(Relation::Reader) {
             Refusal::Hidden
         } else if need == Need::Manage && !holds(Relation::Manager) {
-            Refusal::Forbidden("the caller may see this key but not change it")
+            Refusal::Forbidden(
+                "the caller may see this key but not change it: ask its owner or a superuser",
+            )
         } else if need == Need::Secret && !may_be_handed(row, key.owner_id()) {
             Refusal::Forbidden(
                 "a secret is handed out to the key's owner or to a superuser: ask one of them",
@@ -89,8 +91,8 @@ impl<'a> Judgement<'a> {
             return true;
         }
         self.refuse(Refusal::Forbidden(match or {
-            Some(_) => "this is for the owner and for superusers",
-            None => "this is for superusers",
+            Some(_) => "this is for the owner and for superusers: ask one of them",
+            None => "this is for superusers: ask one of them",
         }))
     }
 

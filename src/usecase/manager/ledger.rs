@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     state::store::{Family, KeyWrite},
-    usecase::maintenance::{Goal, Repair},
+    usecase::maintenance::{Change, Goal, Repair},
     value::{
         key::{ApiKey, KeyId},
         owner::{Owner, OwnerId},
@@ -25,7 +25,24 @@ struct Entries {
     owner: Option<(OwnerId, Option<Owner>, Owner)>,
 }
 
+impl Entries {
+    fn forget(&mut self, about: KeyId) {
+        self.keys.retain(|(id, _)| *id != about);
+    }
+}
+
 impl Ledger {
+    /// A decision about this key begins; one that was taken before counts no more, as the store began
+    /// its transaction anew.
+    pub(super) fn begin(&self, about: KeyId) {
+        self.entries().forget(about);
+    }
+
+    /// A decision about an owner begins.
+    pub(super) fn begin_owner(&self) {
+        self.entries().owner = None;
+    }
+
     /// The key is about to be added.
     pub(super) fn adds(&self, goal: Goal) {
         self.decided(goal.id(), vec![goal]);
@@ -36,24 +53,30 @@ impl Ledger {
     pub(super) fn writes(&self, family: &Family, writes: &[KeyWrite]) {
         let own = family.key.id();
         let is_rotation = writes.iter().any(|write| matches!(write, KeyWrite::Insert(_)));
-        let before = |id: KeyId| -> Option<&ApiKey> {
+        let before = |id: KeyId| -> Option<ApiKey> {
             let relatives = [Some(family.key.key()), family.predecessor.as_ref()];
-            relatives.into_iter().flatten().find(|key| key.id() == id)
+            relatives.into_iter().flatten().find(|key| key.id() == id).cloned()
         };
+        // Where the family's own key is deleted for its successor, one goal is about both.
+        let is_exchange =
+            writes.iter().any(|write| matches!(write, KeyWrite::Delete(id) if *id == own));
+        let owner = || family.key.owner().clone();
         let goal = |write: &KeyWrite| match write {
-            KeyWrite::Insert(key) => {
-                let owner = family.key.owner().clone();
-                Some(Goal::Void { key: key.clone(), owner })
+            KeyWrite::Insert(key) if is_exchange => {
+                let (successor, key) = (key.clone(), family.key.key().clone());
+                Some(Goal::Return { key, owner: owner(), successor })
             }
+            KeyWrite::Insert(key) => Some(Goal::Void { key: key.clone(), owner: owner() }),
             KeyWrite::Update(after) => {
-                let (before, after) = (before(after.id())?.clone(), after.clone());
+                let (before, after) = (before(after.id())?, after.clone());
                 Some(if is_rotation && after.id() == own {
                     Goal::Restore { before, after }
                 } else {
-                    Goal::Again { before, after }
+                    Goal::Again(Change { before, after, owner: owner(), is_overtaken: false })
                 })
             }
-            KeyWrite::Delete(id) => Some(Goal::Delete(*id)),
+            KeyWrite::Delete(id) if is_rotation && *id == own => None,
+            KeyWrite::Delete(id) => Some(Goal::Delete(before(*id)?)),
         };
         self.decided(own, writes.iter().filter_map(goal).collect());
     }
@@ -66,7 +89,7 @@ impl Ledger {
 
     fn decided(&self, about: KeyId, goals: Vec<Goal>) {
         let mut entries = self.entries();
-        entries.keys.retain(|(id, _)| *id != about);
+        entries.forget(about);
         entries.keys.push((about, goals));
     }
 
@@ -87,7 +110,7 @@ impl Ledger {
     pub(super) fn repair(&self) -> Repair {
         let mut entries = self.entries();
         match entries.owner.take() {
-            Some((id, before, after)) => Repair::Owner { id, before, after },
+            Some((id, before, after)) => Repair::Owner { id, before, after, is_overtaken: false },
             None => Repair::Keys(entries.keys.drain(..).flat_map(|(_, goals)| goals).collect()),
         }
     }

@@ -20,7 +20,7 @@ pub(super) const LONG: usize = 4096;
 /// Tags, scopes and annotations of one key: a record is read whole and cached whole.
 pub(super) const MANY: usize = 64;
 /// What every SQL store can hold.
-const LAST_YEAR: i32 = 9999;
+pub(super) const LAST_YEAR: i32 = 9999;
 
 type Checked = Result<(), KeyError>;
 
@@ -91,15 +91,15 @@ pub(super) fn expiry(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> Checked {
              expires",
         ));
     }
-    year(expires_at)
+    year("expiry", expires_at)
 }
 
 /// A moment that every store can keep.
-pub(super) fn year(expires_at: DateTime<Utc>) -> Checked {
-    if !(1..=LAST_YEAR).contains(&expires_at.year()) {
-        return Err(KeyError::invalid(
-            "the expiry is not in the years 1 to 9999: give none for a key that never expires",
-        ));
+pub(super) fn year(what: &str, at: DateTime<Utc>) -> Checked {
+    if !(1..=LAST_YEAR).contains(&at.year()) {
+        return Err(KeyError::invalid(format!(
+            "the {what} is not in the years 1 to {LAST_YEAR}: give another time, or none"
+        )));
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Finds keys: one by its id or its token, and many by what they are, a page at a time.
 
-use super::{KeyError, KeyManager, limits};
+use super::{KeyError, KeyManager, limits, to_micros};
 use crate::{
     state::store::{Cursor, KeyFilter, KeyOrder, KeyQuery},
     value::{
         digest::TokenDigest,
         key::{KeyId, Record},
+        token::is_blank,
     },
 };
 
@@ -72,23 +73,26 @@ impl KeyManager {
         found.ok_or_else(KeyError::no_such_key)
     }
 
-    /// Finds the key of a token, in whatever state it is: for one that somebody pasted.
-    /// [`revoke_token`](Self::revoke_token) ends it.
+    /// Finds the key of a token, in whatever state it is: for one that somebody pasted, with blanks
+    /// around it or without. [`revoke_token`](Self::revoke_token) ends it.
     ///
     /// # Errors
     /// Those of [`get`](Self::get); the token itself is in none of them.
     pub async fn find_by_token(&self, token: &str) -> Result<Record, KeyError> {
-        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token.trim());
+        // The blanks that a credential may have around it, and no other: those may be the token's own.
+        let token = token.trim_matches(|c| u8::try_from(c).is_ok_and(is_blank));
+        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token);
         self.find_one(KeyFilter { digest: Some(digest), ..KeyFilter::all() }).await
     }
 
     /// Lists the keys that pass a filter, a page at a time, in order of the time they were made. Keys
     /// that are added, changed or deleted meanwhile shift no page. On behalf of a caller it lists only
-    /// what they may see.
+    /// what they may see. A filter's moments count to the microsecond.
     ///
     /// # Errors
-    /// `is_invalid` when no key could ever pass the filter; `is_unavailable` when the store could not
-    /// look.
+    /// `is_invalid` when no key could ever pass the filter; `is_forbidden` on behalf of anybody but a
+    /// superuser when the filter asks how somebody else stands to keys; `is_unavailable` when the store
+    /// could not look.
     pub async fn list(&self, filter: KeyFilter, page: Page) -> Result<KeyPage, KeyError> {
         limits::filter(&filter)?;
         // One key more than the page holds tells whether there is another page.
@@ -112,14 +116,29 @@ impl KeyManager {
         limit: u32,
     ) -> Result<Vec<Record>, KeyError> {
         let filter = match &self.caller {
-            Some(caller) => filter.readable_by(caller),
+            Some(caller) => {
+                // How somebody else stands to keys tells who they are.
+                if filter.standing.iter().any(|standing| standing.user != *caller) {
+                    self.may_rule(None).await?;
+                }
+                filter.readable_by(caller)
+            }
             None => filter,
         };
         let query = KeyQuery::first(limit)
-            .filter(filter)
+            .filter(to_the_microsecond(filter))
             .platform(self.inner.settings.platform.clone())
             .order(page.order)
             .after(page.after);
         self.repository()?.list(query).await.map_err(KeyError::reading)
     }
+}
+
+/// As every store keeps times, so that they all read a filter alike.
+fn to_the_microsecond(mut filter: KeyFilter) -> KeyFilter {
+    let KeyFilter { expires_before, expires_from, unused_since, created_before, .. } = &mut filter;
+    for moment in [expires_before, expires_from, unused_since, created_before] {
+        *moment = moment.map(to_micros);
+    }
+    filter
 }

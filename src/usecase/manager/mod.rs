@@ -1,8 +1,9 @@
 //! Issues, changes and lists keys.
 //!
 //! # Rules
-//! 1. Every change commits, then outdates what this process had read about it, then returns; also
-//!    when its outcome is unknown, or when its future was dropped on the way.
+//! 1. Every change commits, then outdates what this process had read about it, then returns. One
+//!    whose outcome is unknown, as its future was dropped on the way for one, is made good in the
+//!    background, and until then nothing is admitted or refused about what it touches.
 //! 2. Policies judge the owner's stored row, inside the store's own transaction, never the values
 //!    that were passed in.
 //! 3. Times are kept to the microsecond, so that every store gives back what was returned.
@@ -24,17 +25,19 @@ mod rotate;
 mod settings;
 mod settle;
 mod tell;
+mod transact;
 mod update;
 
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use tokio::runtime::Handle;
-
 use self::judgement::Judgement;
 use super::{inner::Inner, maintenance::Places};
-use crate::{state::store::DynRepository, value::owner::OwnerId};
+use crate::{
+    state::store::DynRepository,
+    value::{owner::OwnerId, subject::Subject},
+};
 
 pub use error::KeyError;
 pub use import::{Imported, ImportedKey};
@@ -48,8 +51,9 @@ pub use update::KeyUpdate;
 
 /// Issues, changes and lists the keys of one store. Cheap to clone.
 ///
-/// Every method is safe to cancel: a change whose future is dropped was either made or not, and
-/// whatever this process had cached about it is outdated in both cases.
+/// Every method is safe to cancel: a change whose future is dropped was either made or not, and is made
+/// good as one whose [outcome is unknown](KeyError::is_outcome_unknown). So is one that a panic of the
+/// store ends.
 #[derive(Clone)]
 pub struct KeyManager {
     inner: Arc<Inner>,
@@ -62,15 +66,16 @@ impl KeyManager {
         Self { inner, caller: None }
     }
 
-    /// This manager, limited to what `caller` may see and do: a key that they can't see is not found,
-    /// one that they see and may not change is forbidden. They are judged by their stored row, in the
-    /// same query that looks at the key; who is not stored, or not active, sees nothing.
+    /// This manager, limited to what `caller` may see and do, in place of a caller that was named
+    /// before: a key that they can't see is not found, one that they see and may not change is
+    /// forbidden. They are judged by their stored row, in the query that finds the key or the
+    /// transaction that changes it; who is not stored, or not active, sees nothing.
     ///
     /// [`create`](Self::create) and [`rotate`](Self::rotate) hand out a secret, so a caller may do
     /// that for their own keys alone, unless they are a superuser. Changes to owners,
     /// [`import`](Self::import), [`delete_expired`](Self::delete_expired) and
     /// [`deactivate_unused`](Self::deactivate_unused) are for superusers,
-    /// [`revoke_all`](Self::revoke_all) for them and for the owner.
+    /// [`revoke_all`](Self::revoke_all) and [`owner`](Self::owner) for them and for the owner.
     #[must_use]
     pub fn on_behalf_of(&self, caller: impl Into<OwnerId>) -> Self {
         Self { inner: Arc::clone(&self.inner), caller: Some(caller.into()) }
@@ -81,19 +86,21 @@ impl KeyManager {
         Judgement::new(&settings.issuing, self.caller.as_ref(), settings.platform.as_ref())
     }
 
-    /// Takes room for a change of so many keys, should it be lost: each with a relative, and twice
-    /// what a new one among them is known by.
-    async fn places(&self, keys: usize) -> Result<Places, KeyError> {
-        let settler = &self.inner.settler;
-        if !settler.is_idle() {
-            if Handle::try_current().is_ok() {
-                settler.rouse();
-            } else {
-                settler.settle_inline().await;
-            }
-        }
-        let places = u32::try_from(2 * keys + 2).unwrap_or(u32::MAX);
-        settler.places(places).ok_or_else(KeyError::too_many_lost)
+    /// Takes room for a change of so many rows, should it be lost, once what was lost about `subjects`
+    /// before is made good.
+    async fn room(&self, rows: usize, subjects: &[Subject]) -> Result<Places, KeyError> {
+        self.settled(subjects).await?;
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        self.inner.settler.places(rows).ok_or_else(KeyError::too_many_lost)
+    }
+
+    /// Makes good what was lost about `subjects`, and about the caller, before; an error if it can't
+    /// be: a change that followed would be undone by it.
+    async fn settled(&self, subjects: &[Subject]) -> Result<(), KeyError> {
+        let caller = self.caller.iter().cloned().map(Subject::Owner);
+        let about: Vec<Subject> = subjects.iter().cloned().chain(caller).collect();
+        let is_settled = self.inner.settler.settle_before(&about).await;
+        if is_settled { Ok(()) } else { Err(KeyError::unsettled()) }
     }
 
     fn repository(&self) -> Result<&dyn DynRepository, KeyError> {

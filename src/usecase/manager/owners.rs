@@ -2,8 +2,11 @@
 
 use super::{KeyError, KeyManager, ledger::Ledger, limits, settle::settle};
 use crate::{
-    state::store::DynRepository,
-    value::owner::{AccountId, Owner, OwnerId},
+    state::store::{DynRepository, StoreError},
+    value::{
+        owner::{AccountId, Owner, OwnerId},
+        subject::Subject,
+    },
 };
 
 /// What is to change about an owner; what is not given stays as it is.
@@ -84,7 +87,8 @@ impl KeyManager {
     /// # Errors
     /// `is_duplicate` when an owner of that id is there already, who stays unchanged; `is_invalid`
     /// when an id or the username is empty or too long; `is_unsupported` when the store's schema
-    /// keeps owners elsewhere; `is_outcome_unknown` when the store failed on the way.
+    /// keeps owners elsewhere; `is_forbidden` on behalf of anybody but a superuser;
+    /// `is_outcome_unknown` when the store failed on the way.
     pub async fn create_owner(&self, owner: impl Into<Owner>) -> Result<Owner, KeyError> {
         let repository = self.owners()?;
         let owner = owner.into();
@@ -95,25 +99,32 @@ impl KeyManager {
             is_taken = stored.is_some();
             stored.is_none().then(|| owner.clone())
         });
-        let made = made.await;
-        if is_taken { Err(KeyError::owner_exists()) } else { made }
+        match made.await {
+            Err(error) if is_taken && !error.is_forbidden() => Err(KeyError::owner_exists()),
+            made => made,
+        }
     }
 
     /// Finds an owner by its id.
     ///
     /// # Errors
-    /// `is_not_found`; `is_unavailable` when the store could not look.
+    /// `is_not_found`, also on behalf of anybody but the owner and superusers; `is_unavailable` when
+    /// the store could not look.
     pub async fn owner(&self, id: impl Into<OwnerId>) -> Result<Owner, KeyError> {
         let repository = self.repository()?;
         let id = id.into();
-        if let Some(caller) = &self.caller {
-            let row = repository.owner(caller).await.map_err(KeyError::reading)?;
-            if !self.judgement().lets_rule(row.as_ref(), Some(&id)) {
-                return Err(KeyError::no_such_owner());
-            }
-        }
         let found = repository.owner(&id).await.map_err(KeyError::reading)?;
-        found.ok_or_else(KeyError::no_such_owner)
+        let found = found.ok_or_else(KeyError::no_such_owner)?;
+        let may = match &self.caller {
+            // By the very row that is answered, and otherwise by one that was read later than it.
+            Some(caller) if *caller == id => self.judgement().lets_rule(Some(&found), Some(&id)),
+            Some(caller) => {
+                let row = repository.owner(caller).await.map_err(KeyError::reading)?;
+                self.judgement().lets_rule(row.as_ref(), None)
+            }
+            None => true,
+        };
+        may.then_some(found).ok_or_else(KeyError::no_such_owner)
     }
 
     /// Changes what `update` gives and leaves the rest. No authentication in this process that
@@ -121,8 +132,8 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_not_found`; `is_invalid` when an account's id or the username is empty or too long;
-    /// `is_unsupported` when the store's schema keeps owners elsewhere; `is_outcome_unknown` when
-    /// the store failed on the way.
+    /// `is_unsupported` when the store's schema keeps owners elsewhere; `is_forbidden` on behalf of
+    /// anybody but a superuser; `is_outcome_unknown` when the store failed on the way.
     pub async fn update_owner(
         &self,
         id: impl Into<OwnerId>,
@@ -136,8 +147,10 @@ impl KeyManager {
             is_missing = stored.is_none();
             stored.map(|owner| update.apply(owner.clone()))
         });
-        let changed = changed.await;
-        if is_missing { Err(KeyError::no_such_owner()) } else { changed }
+        match changed.await {
+            Err(error) if is_missing && !error.is_forbidden() => Err(KeyError::no_such_owner()),
+            changed => changed,
+        }
     }
 
     /// Lets the owner's keys be used again, those that are active themselves.
@@ -169,6 +182,19 @@ impl KeyManager {
         self.update_owner(id, OwnerUpdate::new().accounts(accounts)).await
     }
 
+    /// Refuses unless the caller is a superuser or, where one is named, this owner, by their row as it
+    /// stands now: also where there is nothing to do, which would tell that there is nothing. Whatever
+    /// changes a row is judged once more inside its transaction.
+    pub(super) async fn may_rule(&self, or: Option<&OwnerId>) -> Result<(), KeyError> {
+        let Some(caller) = &self.caller else { return Ok(()) };
+        let row = self.repository()?.owner(caller).await.map_err(KeyError::reading)?;
+        let mut judgement = self.judgement();
+        if judgement.lets_rule(row.as_ref(), or) {
+            return Ok(());
+        }
+        Err(judgement.explain(StoreError::not_applied(), KeyError::changing_owner))
+    }
+
     /// Writes what `edit` answers, seeing the stored row, if the caller may change owners.
     async fn change_owner(
         &self,
@@ -176,10 +202,11 @@ impl KeyManager {
         id: &OwnerId,
         mut edit: impl FnMut(Option<&Owner>) -> Option<Owner> + Send,
     ) -> Result<Owner, KeyError> {
-        let places = self.places(1).await?;
+        let places = self.room(1, &[Subject::Owner(id.clone())]).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
         let mut decide = |stored: Option<&Owner>, caller: Option<&Owner>| {
             judgement.begin();
+            ledger.begin_owner();
             if !judgement.lets_rule(caller, None) {
                 return None;
             }

@@ -8,8 +8,8 @@ use crate::value::owner::Owner;
 const STAFF_ONLY: &str = "API Keys can only be created for staff users.";
 const ACTIVE_ONLY: &str = "an inactive owner can't hold a working key: activate the owner first";
 
-/// Who may hold a working key: judged when a key is created and when one is activated, on the
-/// owner's row as it is stored. Deactivation is never refused.
+/// Who may hold a working key: judged when a key is created, activated or rotated, on the owner's row
+/// as it is stored. Deactivation is never refused, and what is imported is not judged.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Issuing {

@@ -38,11 +38,13 @@ impl Default for ReportSettings {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyReport {
-    /// Active keys that were never used.
+    /// Active keys that were never used: those that pass [`KeyFilter::never_used`].
     pub never_used: KeyPage,
-    /// Active keys that were used, and not [lately](ReportSettings::unused_for).
+    /// Active keys that were used, and not [lately](ReportSettings::unused_for): those that pass
+    /// [`KeyFilter::unused_since`] with `never_used` set to `Some(false)`.
     pub unused: KeyPage,
-    /// Active keys that were made [long ago](ReportSettings::older_than).
+    /// Active keys that were made [long ago](ReportSettings::older_than): those that pass
+    /// [`KeyFilter::created_before`].
     pub old: KeyPage,
     /// From when on a use counts as late enough.
     pub unused_since: DateTime<Utc>,
@@ -51,9 +53,9 @@ pub struct KeyReport {
 }
 
 impl KeyManager {
-    /// Tells which active keys were never used, not used lately, or made long ago: the first
-    /// [`Page::MAX`] of each. More are listed by [`list`](Self::list) with the filters of the same
-    /// names. On behalf of a caller it tells of those that they may see.
+    /// Tells which active keys were never used, not used lately, or made long ago: the oldest
+    /// [`Page::MAX`] of each. [`list`](Self::list) goes on behind them, with the filter that stands at
+    /// each page. On behalf of a caller it tells of the keys that they may see.
     ///
     /// # Errors
     /// `is_unsupported` when the store keeps no last uses; `is_unavailable` when it could not look.
@@ -62,7 +64,10 @@ impl KeyManager {
             return Err(KeyError::not_in_schema("when a key was last used"));
         }
         let now = self.now();
-        let (unused_since, old_before) = (now - settings.unused_for, now - settings.older_than);
+        // What is longer ago than that was before there were keys, and not every calendar goes there.
+        let epoch = DateTime::UNIX_EPOCH;
+        let ago = |span| now.checked_sub_signed(span).map_or(epoch, |at| at.max(epoch));
+        let (unused_since, old_before) = (ago(settings.unused_for), ago(settings.older_than));
         let active = || KeyFilter::all().active(true);
         let page = Page::first(Page::MAX);
         let mut used = active().unused_since(unused_since);

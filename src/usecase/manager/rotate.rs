@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 
 use super::{
     KeyError, KeyManager,
     change::end_of_grace,
+    error::REPLACED,
     judgement::{Judgement, Need},
+    limits::LAST_YEAR,
     new_key::Expiry,
+    to_micros,
 };
 use crate::{
     state::store::{Capabilities, Family, KeyWrite},
@@ -22,7 +25,6 @@ use crate::{
 const INACTIVE: &str =
     "only an active key can be rotated: activate it first, or create another one";
 const EXPIRED: &str = "this key has expired, so that it can't be rotated: create another one";
-const REPLACED: &str = "this key was rotated already: rotate the key that replaced it";
 
 /// How a key is to be replaced. `Rotation::default()` ends the old key at once, and the new one
 /// inherits all, its expiry included.
@@ -72,18 +74,20 @@ impl KeyManager {
     /// old one, at once or after a grace. Returns the new key's record, and its token, which is shown
     /// this once.
     ///
-    /// Without a grace the old key is deactivated, so that no clock brings it back. With one it is
-    /// given the earlier of its own expiry and the grace's end. Rotating the new key ends an older
-    /// grace at once; so does deactivating or deleting it. Only a key that is active, has not expired,
-    /// and was not rotated before can be rotated, and only if the policy on
-    /// [`issuing`](crate::Issuing) lets its owner hold a working key.
+    /// The old key is given the earlier of its own expiry and the grace's end. Without a grace it is
+    /// deactivated as well, so that no clock brings it back; on a schema without an active flag it is
+    /// deleted. Rotating the new key ends an older grace at once; so does deactivating or deleting it.
+    /// Only a key that is active, has not expired, and has no successor can be rotated, and only if
+    /// the policy on [`issuing`](crate::Issuing) lets its owner hold a working key.
     ///
     /// # Errors
-    /// `is_business_rule` when one of those says no; `is_not_found`; `is_invalid` when the grace is
-    /// longer than allowed or the expiry not in the future; `is_unsupported` when a grace is asked of
-    /// a schema that does not record which key replaced which; `is_outcome_unknown` when the store
-    /// failed on the way: nobody knows the new key's token then, so it is made inactive, and the old
-    /// key is what it was once that is settled.
+    /// `is_business_rule` when one of those says no; `is_not_found`; `is_forbidden` on behalf of a
+    /// caller who may see the key and is neither its owner nor a superuser; `is_invalid` when the
+    /// grace is longer than allowed, the expiry not in the future, or the token prefix none;
+    /// `is_unsupported` when a grace is asked of a schema that does not record which key replaced
+    /// which; `is_outcome_unknown` when the store failed on the way: nobody knows the new key's token
+    /// then, so it is made inactive, and the old key is what it was once that is settled, unless it
+    /// was deleted.
     pub async fn rotate(&self, id: KeyId, rotation: Rotation) -> Result<(Record, Token), KeyError> {
         let repository = self.repository()?;
         let can = repository.capabilities();
@@ -103,12 +107,13 @@ impl KeyManager {
             .change_keys(&[id], |family, judgement| {
                 may_rotate(family, judgement, now).then(|| fresh.writes(family, end, can))
             })
-            .await?;
+            .await
+            .map_err(KeyError::issuing)?;
         let made = changed.into_iter().find(|record| record.key().digest() == &fresh.digest);
         Ok((made.ok_or_else(KeyError::no_such_key)?, token))
     }
 
-    /// When the old key's grace ends; `None` if it has none.
+    /// When the old key's grace ends, which is later than `now`; `None` if it has none.
     fn end_of(
         &self,
         grace: Duration,
@@ -124,26 +129,32 @@ impl KeyManager {
             ));
         }
         let max = self.inner.settings.max_grace;
+        if max.is_zero() {
+            return Err(KeyError::invalid("this authenticator gives no grace: rotate at once"));
+        }
         if grace > max {
             return Err(KeyError::invalid(format!(
-                "the grace is longer than {} s, the most that `max_grace` allows",
-                max.as_secs()
+                "the grace is too long: give at most {max:?}, as `max_grace` says"
             )));
         }
         let grace = chrono::Duration::from_std(grace).ok();
-        let end = grace.and_then(|grace| now.checked_add_signed(grace));
-        end.map(|end| Some(super::to_micros(end))).ok_or_else(|| {
-            KeyError::invalid("the grace ends beyond the calendar: give a shorter one")
-        })
+        let end = grace.and_then(|grace| now.checked_add_signed(grace)).map(to_micros);
+        let end = end.filter(|end| end.year() <= LAST_YEAR).ok_or_else(|| {
+            KeyError::invalid("the grace ends beyond the year 9999: give a shorter one")
+        })?;
+        // What the microsecond swallows is none.
+        Ok(Some(end).filter(|end| *end > now))
     }
 }
 
 fn may_rotate(family: &Family, judgement: &mut Judgement<'_>, now: DateTime<Utc>) -> bool {
     let key = family.key.key();
+    // A key that was replaced is mostly inactive or expired as well, and should not be told to become
+    // usable again for that.
     judgement.lets(Need::Secret, key, family.caller.as_ref())
+        && (family.successor.is_none() || judgement.breaks(REPLACED))
         && (key.is_active() || judgement.breaks(INACTIVE))
         && (!key.is_expired_at(now) || judgement.breaks(EXPIRED))
-        && (family.successor.is_none() || judgement.breaks(REPLACED))
         && judgement.admits(family.key.owner())
 }
 
@@ -171,18 +182,17 @@ impl Fresh {
             .inheriting(old)
             .with_expires_at(expires_at)
             .with_predecessor(can.lineage.then_some(old.id()));
-        let old = if can.activation || can.lineage {
-            let end = end.unwrap_or(self.now);
-            let earlier = old.expires_at().map_or(end, |own| own.min(end));
-            let is_active = end > self.now;
-            let old = old.clone().with_active(is_active).with_updated_at(self.now);
-            // A schema without lineage has no grace, and keeps the expiry that the key had.
-            KeyWrite::Update(if can.lineage { old.with_expires_at(Some(earlier)) } else { old })
-        } else {
+        let old = if end.is_none() && !can.activation {
+            // An expiry alone is a clock's to bring back, and admits to the end of its microsecond.
             KeyWrite::Delete(old.id())
+        } else {
+            let last = end.unwrap_or(self.now);
+            let earlier = old.expires_at().map_or(last, |own| own.min(last));
+            let old = old.clone().with_expires_at(Some(earlier)).with_active(end.is_some());
+            KeyWrite::Update(old.with_updated_at(self.now))
         };
         // The old key first: what is left of it tells whether the rotation can be undone.
-        let older = end_of_grace(family, self.now);
+        let older = end_of_grace(family, self.now, can.activation);
         [old, KeyWrite::Insert(successor)].into_iter().chain(older).collect()
     }
 }

@@ -23,14 +23,16 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// The longest grace that a rotation may give; 30 days by default, long enough for a client that
-    /// is deployed monthly, and short enough that an old key's end is still somebody's business.
+    /// The longest grace that a rotation may give, at most ten years, and none at all with zero; 30 days
+    /// by default, long enough for a client that is deployed monthly, and short enough that an old
+    /// key's end is still somebody's business.
     pub fn max_grace(mut self, grace: Duration) -> Self {
         self.max_grace = grace;
         self
     }
 
-    /// Names the platform's account: every active user may see its keys. By default there is none.
+    /// Names the platform's account: every active user may see its keys. By default there is none. An
+    /// account's id has 1 to 128 bytes and no control characters.
     pub fn platform_account(mut self, account: impl Into<AccountId>) -> Self {
         self.platform = Some(account.into());
         self

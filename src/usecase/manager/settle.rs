@@ -21,6 +21,7 @@ pub(super) trait Aftermath: Sync {
 impl Aftermath for Inner {
     fn made(&self, subjects: &[Subject]) {
         self.invalidate(subjects);
+        self.settler.overtaken(subjects);
     }
 
     fn lost(&self, subjects: Vec<Subject>, repair: Repair, places: Places) {
@@ -97,7 +98,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::{usecase::maintenance::Goal, value::key::KeyId};
+    use crate::{
+        usecase::maintenance::Goal,
+        value::{
+            digest::TokenDigest,
+            key::{ApiKey, KeyId},
+        },
+    };
 
     #[derive(Default)]
     struct Heard(Mutex<(usize, usize)>);
@@ -119,9 +126,15 @@ mod tests {
         }
     }
 
+    fn key() -> ApiKey {
+        let digest = TokenDigest::of(Default::default(), "token");
+        ApiKey::new(KeyId::random(), digest, "ada".into(), chrono::DateTime::UNIX_EPOCH)
+    }
+
+    /// A key by its id and by its digest.
     fn decided() -> Ledger {
         let ledger = Ledger::default();
-        ledger.adds(Goal::Delete(KeyId::random()));
+        ledger.adds(Goal::Delete(key()));
         ledger
     }
 
@@ -129,9 +142,9 @@ mod tests {
     #[tokio::test]
     async fn a_change_is_made_or_lost_unless_it_is_certain_that_nothing_changed() {
         let outcomes = [
-            (Ok(()), (1, 0)),
-            (Err(StoreError::unavailable("gone")), (0, 1)),
-            (Err(StoreError::other("odd")), (0, 1)),
+            (Ok(()), (2, 0)),
+            (Err(StoreError::unavailable("gone")), (0, 2)),
+            (Err(StoreError::other("odd")), (0, 2)),
             (Err(StoreError::duplicate()), (0, 0)),
             (Err(StoreError::not_found()), (0, 0)),
             (Err(StoreError::unsupported("it")), (0, 0)),
@@ -162,13 +175,25 @@ mod tests {
         assert!(dropped.as_mut().poll(&mut context).is_pending());
         assert_eq!(heard.counts(), (0, 0), "not before the outcome");
         drop(dropped);
-        assert_eq!(heard.counts(), (0, 1));
+        assert_eq!(heard.counts(), (0, 2));
 
         let (heard, ledger) = (Heard::default(), decided());
         let panics = async { panic!("a store that panics") };
         let mut panicked = Box::pin(settle::<()>(&heard, &ledger, Places::spare(), panics));
         let caught = catch_unwind(AssertUnwindSafe(|| panicked.as_mut().poll(&mut context)));
         assert!(caught.is_err());
-        assert_eq!(heard.counts(), (0, 1));
+        assert_eq!(heard.counts(), (0, 2));
+    }
+
+    /// A store may begin its transaction anew, and its closure then say no.
+    #[tokio::test]
+    async fn a_decision_that_was_taken_back_is_not_lost() {
+        let (heard, ledger, key) = (Heard::default(), Ledger::default(), key());
+        ledger.adds(Goal::Delete(key.clone()));
+        ledger.begin(key.id());
+        let failed = future::ready(Err::<(), _>(StoreError::unavailable("gone")));
+        let outcome = settle(&heard, &ledger, Places::spare(), failed).await;
+        assert!(outcome.unwrap_err().is_not_applied());
+        assert_eq!(heard.counts(), (0, 0));
     }
 }

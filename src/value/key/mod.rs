@@ -1,6 +1,7 @@
 //! The record of an API key: all that is known of it but its secret.
 
 mod id;
+mod last_use;
 mod record;
 mod setters;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use self::last_use::LastUse;
 pub use self::{
     id::KeyId,
     record::{Record, Status},
@@ -33,7 +35,7 @@ pub struct ApiKey {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
+    last_use: LastUse,
     is_active: bool,
     /// What few keys carry stands behind one pointer, so that a million cached keys stay small.
     details: Option<Box<Details>>,
@@ -63,7 +65,7 @@ impl ApiKey {
             created_at,
             updated_at: created_at,
             expires_at: None,
-            last_used_at: None,
+            last_use: LastUse::NEVER,
             is_active: true,
             details: None,
         }
@@ -163,10 +165,11 @@ impl ApiKey {
         self.expires_at
     }
 
-    /// When it was last seen, within the recorder's window; `None` means never.
+    /// When it was last seen, to the microsecond and within the recorder's window; `None` means
+    /// never.
     #[must_use]
     pub fn last_used_at(&self) -> Option<DateTime<Utc>> {
-        self.last_used_at
+        self.last_use.at()
     }
 
     /// Whether it is active; expiry and owner are judged apart.
@@ -201,7 +204,7 @@ impl serde::Serialize for ApiKey {
         out.serialize_field("created_at", &self.created_at)?;
         out.serialize_field("updated_at", &self.updated_at)?;
         out.serialize_field("expires_at", &self.expires_at)?;
-        out.serialize_field("last_used_at", &self.last_used_at)?;
+        out.serialize_field("last_used_at", &self.last_used_at())?;
         out.serialize_field("is_active", &self.is_active)?;
         out.end()
     }

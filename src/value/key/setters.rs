@@ -93,10 +93,10 @@ impl ApiKey {
         self
     }
 
-    /// Sets when the key was last seen; `None` means never.
+    /// Sets when the key was last seen, to the microsecond; `None` means never.
     #[must_use]
     pub fn with_last_used_at(mut self, last_used_at: Option<DateTime<Utc>>) -> Self {
-        self.last_used_at = last_used_at;
+        self.last_use = last_used_at.into();
         self
     }
 
@@ -138,7 +138,7 @@ impl ApiKey {
             token_key: stored.token_key.clone(),
             owner: stored.owner.clone(),
             created_at: stored.created_at,
-            last_used_at: stored.last_used_at,
+            last_use: stored.last_use,
             ..self
         }
     }

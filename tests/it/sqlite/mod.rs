@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod changes;
+mod feed;
+mod losses;
 mod schema;
 
 use std::path::{Path, PathBuf};

@@ -2,8 +2,20 @@
 #![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
 
 pub(crate) mod http;
+mod late;
+mod line;
+#[cfg(feature = "sqlite")]
+pub(crate) mod other;
+#[cfg(feature = "test-util")]
+mod quirky;
+#[cfg(feature = "sqlite")]
+pub(crate) mod revocations;
 pub(crate) mod scrape;
 mod scripted;
+#[cfg(feature = "sqlite")]
+pub(crate) mod shell;
+#[cfg(feature = "test-util")]
+pub(crate) mod stores;
 pub(crate) mod wire;
 
 use std::{
@@ -20,7 +32,10 @@ use tower_token_auth::{
     store::{Family, KeyRepository, KeyWrite, StoreError},
 };
 
-pub(crate) use scripted::{Fault, Scripted};
+pub(crate) use line::{Line, Mood, line};
+#[cfg(feature = "test-util")]
+pub(crate) use quirky::Quirky;
+pub(crate) use scripted::{Fate, Fault, Scripted};
 
 /// What an authentication ends in.
 pub(crate) type Decision = Result<AuthenticatedKey, Rejection>;
@@ -174,4 +189,23 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 /// that a continuous build can afford.
 pub(crate) fn rounds(share: usize, all: usize) -> usize {
     if std::env::var_os("TOKEN_AUTH_FULL").is_some_and(|value| value == "1") { all } else { share }
+}
+
+/// SplitMix64: the same draws at every run, so that a seed that failed fails again.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 up to `end`, and not that.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        word ^= word >> 31;
+        usize::try_from((u128::from(word) * end as u128) >> 64).expect("it is below a usize")
+    }
 }

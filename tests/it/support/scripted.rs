@@ -17,11 +17,13 @@ use tower_token_auth::{
     },
 };
 
+use super::late::{Late, Row};
+
 /// A [`MemoryStore`] under a test's control. Clones share rows and script.
 ///
 /// A read is counted, waits at the first gate, lets the delay pass, takes its steps, fails if it is
 /// to, reads the rows, takes its other steps, waits at the second gate, and answers. A change waits at its own gate, takes
-/// its steps, is made, takes its steps again, and answers, or loses the answer.
+/// its steps, meets its fate, takes its steps again, and answers, or loses the answer.
 #[derive(Clone)]
 pub(crate) struct Scripted {
     rows: MemoryStore,
@@ -41,9 +43,31 @@ struct Script {
     failing: AtomicBool,
     read_fault: Mutex<Option<Fault>>,
     answers_lost: AtomicBool,
+    fate: Mutex<Fate>,
+    late: Late,
     in_flight: AtomicUsize,
     peak: AtomicUsize,
     uses: Mutex<Vec<KeyUse>>,
+}
+
+/// What becomes of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    #[default]
+    Made,
+    /// The store is down, and does not even come to ask what to write.
+    Down,
+    /// The connection breaks behind the commit.
+    LostBehind,
+    /// It breaks before the commit, which never comes.
+    LostBefore,
+    /// It breaks, and the commit comes when the test says so: [`Scripted::land`].
+    Late,
+    /// The store panics before the commit, which never comes; silently, as it does not pass the panic
+    /// hook.
+    PanicBefore,
+    /// The store panics behind the commit.
+    PanicBehind,
 }
 
 /// How a read can fail beside being unavailable.
@@ -74,11 +98,18 @@ impl Scripted {
             failing: AtomicBool::new(false),
             read_fault: Mutex::default(),
             answers_lost: AtomicBool::new(false),
+            fate: Mutex::default(),
+            late: Late::default(),
             in_flight: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             uses: Mutex::default(),
         };
         Self { rows, script: Arc::new(script) }
+    }
+
+    /// The rows themselves, past the script.
+    pub(crate) fn rows(&self) -> &MemoryStore {
+        &self.rows
     }
 
     /// Holds every read before it looks at the rows, until [`release`](Self::release).
@@ -123,6 +154,17 @@ impl Scripted {
         self.script.answers_lost.store(true, Ordering::SeqCst);
     }
 
+    /// Decides what becomes of changes from here on.
+    pub(crate) fn changes(&self, fate: Fate) {
+        *self.script.fate.lock().unwrap() = fate;
+    }
+
+    /// Lets those land that are [late](Fate::Late), if nobody has written their rows since; says how
+    /// many did.
+    pub(crate) async fn land(&self) -> usize {
+        self.script.late.land(&self.rows).await
+    }
+
     /// Makes reads fail in this way, or no longer.
     pub(crate) fn break_reads(&self, fault: Option<Fault>) {
         *self.script.read_fault.lock().unwrap() = fault;
@@ -149,10 +191,20 @@ impl Scripted {
         begun.wait_for(|reads| *reads >= count).await.expect("the store holds the sender");
     }
 
+    /// How many changes were begun.
+    pub(crate) fn changes_so_far(&self) -> usize {
+        *self.script.changes_begun.borrow()
+    }
+
     /// Waits until `count` changes were begun in all.
     pub(crate) async fn changes_begun(&self, count: usize) {
         let mut begun = self.script.changes_begun.subscribe();
         begun.wait_for(|changes| *changes >= count).await.expect("the store holds the sender");
+    }
+
+    /// How many changes were begun.
+    pub(crate) fn changes_begun_so_far(&self) -> usize {
+        *self.script.changes_begun.borrow()
     }
 
     /// How many reads were under way at once, at most.
@@ -186,19 +238,35 @@ impl Scripted {
         Ok(flying)
     }
 
-    async fn changing<T>(
-        &self,
-        change: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
+    /// What is to become of a change that begins now.
+    async fn begin(&self) -> Result<Fate, StoreError> {
         self.script.changes_begun.send_modify(|changes| *changes += 1);
         open(&self.script.changes_held).await;
         take_steps(&self.script.change_steps).await;
-        let made = change.await?;
-        take_steps(&self.script.change_steps).await;
-        if self.script.answers_lost.load(Ordering::SeqCst) {
-            return Err(StoreError::other("the connection broke behind the commit"));
+        let fate = *self.script.fate.lock().unwrap();
+        if fate == Fate::Down {
+            return Err(StoreError::unavailable("a test said so"));
         }
-        Ok(made)
+        Ok(fate)
+    }
+
+    /// How a change ends that was made, or that has only decided.
+    async fn end<T>(&self, fate: Fate, made: Option<T>) -> Result<T, StoreError> {
+        if matches!(fate, Fate::LostBefore | Fate::PanicBefore) {
+            self.script.late.forget();
+        }
+        take_steps(&self.script.change_steps).await;
+        if matches!(fate, Fate::PanicBefore | Fate::PanicBehind) {
+            std::panic::resume_unwind(Box::new("a test said so"));
+        }
+        let is_lost = fate == Fate::LostBehind || self.script.answers_lost.load(Ordering::SeqCst);
+        made.filter(|_| !is_lost).ok_or_else(|| StoreError::other("the connection broke"))
+    }
+}
+
+impl Fate {
+    fn makes(self) -> bool {
+        matches!(self, Self::Made | Self::LostBehind | Self::PanicBehind)
     }
 }
 
@@ -270,7 +338,16 @@ impl KeyRepository for Scripted {
         caller: Option<&OwnerId>,
         judge: InsertJudge<'_>,
     ) -> Result<Record, StoreError> {
-        self.changing(self.rows.insert(key, owner, caller, judge)).await
+        let (fate, late) = (self.begin().await?, &self.script.late);
+        let made = if fate.makes() {
+            let made = self.rows.insert(key, owner, caller, judge).await?;
+            late.wrote([Row::Key(made.id())]);
+            Some(made)
+        } else {
+            late.insert(&self.rows, key, owner, caller, judge).await?;
+            None
+        };
+        self.end(fate, made).await
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
@@ -283,7 +360,16 @@ impl KeyRepository for Scripted {
         caller: Option<&OwnerId>,
         plan: KeyPlan<'_>,
     ) -> Result<Vec<Record>, StoreError> {
-        self.changing(self.rows.change(ids, caller, plan)).await
+        let (fate, late) = (self.begin().await?, &self.script.late);
+        let made = if fate.makes() {
+            let made = self.rows.change(ids, caller, plan).await?;
+            late.wrote(made.iter().map(Record::id).map(Row::Key));
+            Some(made)
+        } else {
+            late.change(&self.rows, ids, caller, plan).await?;
+            None
+        };
+        self.end(fate, made).await
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
@@ -300,7 +386,16 @@ impl KeyRepository for Scripted {
         caller: Option<&OwnerId>,
         edit: OwnerEdit<'_>,
     ) -> Result<Owner, StoreError> {
-        self.changing(self.rows.change_owner(id, caller, edit)).await
+        let (fate, late) = (self.begin().await?, &self.script.late);
+        let made = if fate.makes() {
+            let made = self.rows.change_owner(id, caller, edit).await?;
+            late.wrote([Row::Owner(id.clone())]);
+            Some(made)
+        } else {
+            late.change_owner(&self.rows, id, caller, edit).await?;
+            None
+        };
+        self.end(fate, made).await
     }
 }
 

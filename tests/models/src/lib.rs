@@ -5,6 +5,9 @@
 //! sees, is a map under one of the checker's; a key's place and the recorder's moment are hints
 //! that guard nothing and stay the standard library's.
 
+#[cfg(any(token_auth_loom, token_auth_shuttle))]
+pub mod world;
+
 #[cfg(token_auth_loom)]
 pub use loom::{
     future::block_on,

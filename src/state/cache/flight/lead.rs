@@ -94,16 +94,16 @@ impl Lead {
         match answer {
             Ok(found) => {
                 cache.breaker.succeeded();
-                let refresh_at = flight.began.after(cache.refresh_after);
                 let (fence, snap) = (&cache.fence, flight.snap);
-                let slot = Slot::new(fence, flight.digest, found, snap, flight.began, refresh_at);
+                let slot = Slot::new(fence, flight.digest, found, snap, flight.began);
                 Landing::Read(cache.publish(slot))
             }
             Err(Trouble::Store(error)) => {
                 cache.trouble.warn(cache.clock.monotonic(), &error);
-                if error.is_unavailable() {
-                    cache.breaker.failed(cache.clock.monotonic());
+                if !error.is_unavailable() {
+                    return Landing::Failed(ReadError::Unreadable);
                 }
+                cache.breaker.failed(cache.clock.monotonic());
                 Landing::Failed(ReadError::Unavailable)
             }
             Err(Trouble::Panic) => {

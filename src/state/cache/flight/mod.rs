@@ -35,6 +35,8 @@ use crate::value::{clock::Monotonic, digest::TokenDigest, subject::Subject};
 pub(crate) enum ReadError {
     /// The store failed, or its task panicked, or the breaker is open.
     Unavailable,
+    /// The store has an error of this one row.
+    Unreadable,
     /// The store did not answer in time.
     TimedOut,
     /// Too many reads wait already.

@@ -1,6 +1,6 @@
 //! Makes a database ready: its journal, its tables, and the digest algorithm that it records.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, SqlitePool};
 
@@ -93,8 +93,33 @@ async fn use_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     }
 }
 
+/// Whether the tables are there, of whatever version.
+pub(super) async fn is_made(pool: &SqlitePool, prefix: &Prefix) -> Result<bool, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    match version(&mut connection, prefix).await {
+        Ok(version) => Ok(version > 0),
+        // A newer one is a matter for `prepare`.
+        Err(Trouble::Schema(_)) => Ok(true),
+        Err(Trouble::Database(error)) => Err(error),
+    }
+}
+
+/// The file of a database that somebody else opened; `None` for one in memory.
+pub(super) async fn file_of(pool: &SqlitePool) -> Result<Option<PathBuf>, sqlx::Error> {
+    let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+    let file: Option<String> = sqlx::query_scalar(sql).fetch_one(pool).await?;
+    let resolved = file.filter(|file| !file.is_empty()).map(PathBuf::from);
+    // By the name that the user chose, if that names a file: it may be a link that is pointed
+    // elsewhere one day, and SQLite's is what it pointed to.
+    let named = pool.connect_options().get_filename().to_owned();
+    Ok(resolved.map(|resolved| if named.is_file() { named } else { resolved }))
+}
+
 /// The version of the tables; 0 where there are none. A newer one than this code knows is refused.
-async fn version(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<i64, Trouble> {
+pub(super) async fn version(
+    connection: &mut SqliteConnection,
+    prefix: &Prefix,
+) -> Result<i64, Trouble> {
     let table = prefix.fill("{p}migrations");
     let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema \
                   WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
@@ -115,7 +140,7 @@ async fn version(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<i
 
 /// All steps in one transaction, that takes the lock before it looks: of two processes that do so
 /// at once, the second finds the work done.
-async fn migrate(
+pub(super) async fn migrate(
     connection: &mut SqliteConnection,
     prefix: &Prefix,
     algorithm: DigestAlgorithm,

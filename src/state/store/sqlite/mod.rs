@@ -1,11 +1,15 @@
 //! The embedded store: keys in a SQLite file, alone or beside a user's own tables.
 
+mod changelog;
 mod failure;
 mod family;
+mod feed;
+mod file;
 mod list;
 mod location;
 mod migrate;
 mod options;
+mod pools;
 mod read;
 mod row;
 mod schema;
@@ -17,9 +21,10 @@ use std::{fmt, path::Path, sync::Arc};
 
 use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
 
+pub use feed::SqliteFeed;
 pub use options::SqliteOptions;
 
-use self::{schema::Prefix, statements::Statements};
+use self::{pools::Pools, schema::Prefix, statements::Statements};
 use super::error::StoreError;
 use crate::value::digest::DigestAlgorithm;
 
@@ -61,14 +66,10 @@ use crate::value::digest::DigestAlgorithm;
 /// ```
 #[derive(Clone)]
 pub struct SqliteStore {
-    read: SqlitePool,
-    /// `None` where the location itself says that nothing may be written.
-    write: Option<SqlitePool>,
+    pools: Arc<Pools>,
     algorithm: DigestAlgorithm,
     prefix: Prefix,
     statements: Arc<Statements>,
-    /// Whether [`close`](Self::close) may close the pools: not those of a user.
-    owns_pools: bool,
 }
 
 impl SqliteStore {
@@ -95,20 +96,21 @@ impl SqliteStore {
     }
 
     /// Waits until every connection that [`open`](Self::open) made is closed, so that the file may
-    /// be moved or copied. A pool of the user's stays open.
+    /// be moved or copied. A pool of the user's stays open, and the connection of a
+    /// [feed](Self::feed) goes when the feed looks next.
     pub async fn close(&self) {
-        if self.owns_pools {
-            self.read.close().await;
-            if let Some(write) = &self.write {
-                write.close().await;
-            }
-        }
+        self.pools.close().await;
+    }
+
+    /// The connections that read.
+    fn reader(&self) -> Result<SqlitePool, StoreError> {
+        Ok(self.pools.current()?.read)
     }
 
     /// A connection for a change.
     async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        let pool =
-            self.write.as_ref().ok_or_else(|| StoreError::unsupported(failure::READ_ONLY))?;
+        let pool = self.pools.current()?.write;
+        let pool = pool.ok_or_else(|| StoreError::unsupported(failure::READ_ONLY))?;
         loop {
             let connection = pool.acquire().await.map_err(failure::of)?;
             // SQLite may end a transaction by itself, on a full disk for one; sqlx then counts it
@@ -125,7 +127,7 @@ impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
             .field("algorithm", &self.algorithm)
-            .field("is_writable", &self.write.is_some())
+            .field("is_writable", &self.pools.current().is_ok_and(|pair| pair.write.is_some()))
             .finish_non_exhaustive()
     }
 }
@@ -152,7 +154,7 @@ mod tests {
     async fn what_is_opened_is_in_wal_mode_and_syncs_fully() {
         let (_folder, store) = opened().await;
         let mut writer = store.writer().await.unwrap();
-        let mut reader = store.read.acquire().await.unwrap();
+        let mut reader = store.reader().unwrap().acquire().await.unwrap();
         for (name, expected) in
             [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1")]
         {

@@ -2,15 +2,13 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{SqlitePool, sqlite::SqliteSynchronous};
 
 use super::{
     SqliteStore, failure,
-    location::{Access, Location, Place},
+    location::{Location, Place},
     migrate::{self, Journal},
+    pools::{Maker, Pair, Pools},
     schema::{self, Prefix},
     statements::Statements,
 };
@@ -20,10 +18,10 @@ use crate::{state::store::error::StoreError, value::digest::DigestAlgorithm};
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `open`, `from_pool` or `ddl`"]
 pub struct SqliteOptions {
-    prefix: Prefix,
+    pub(super) prefix: Prefix,
     algorithm: Option<DigestAlgorithm>,
-    busy_timeout: Duration,
-    read_connections: u32,
+    pub(super) busy_timeout: Duration,
+    pub(super) read_connections: u32,
 }
 
 impl Default for SqliteOptions {
@@ -92,23 +90,14 @@ impl SqliteOptions {
             .busy_timeout(self.busy_timeout)
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full);
-        let reading = connect.clone().pragma("query_only", "ON");
-        let (read, write) = match access {
-            Access::ReadWrite => {
-                (self.pool(reading, self.read_connections), Some(self.pool(connect, 1)))
-            }
-            Access::ReadOnly => (self.pool(reading, self.read_connections), None),
-            Access::Memory => {
-                let pool = self.pool(connect, 1);
-                (pool.clone(), Some(pool))
-            }
-        };
-        let journal = if write.is_some() { Journal::Wal } else { Journal::AsItIs };
-        let first = write.as_ref().unwrap_or(&read);
+        let maker = Maker { options: self.clone(), connect, access };
+        let pair = maker.make(place.may_create);
+        let first = pair.write.as_ref().unwrap_or(&pair.read);
+        let (prefix, patience) = (&self.prefix, self.busy_timeout);
         let opened =
-            migrate::prepare(first, &self.prefix, self.algorithm, journal, self.busy_timeout).await;
+            migrate::prepare(first, prefix, self.algorithm, maker.journal(), patience).await;
         match opened {
-            Ok(algorithm) => Ok(self.store(read, write, algorithm, true)),
+            Ok(algorithm) => Ok(self.store(Pools::new(pair, Some(maker), place.path), algorithm)),
             Err(error) => {
                 // Nothing of a failed attempt stays open behind the caller's back.
                 first.close().await;
@@ -132,36 +121,19 @@ impl SqliteOptions {
         )
         .await;
         let algorithm = opened.map_err(|error| error.within(&Place::elsewhere()))?;
-        Ok(self.store(pool.clone(), Some(pool), algorithm, false))
+        let path = migrate::file_of(&pool).await.map_err(failure::of)?;
+        let pair = Pair { read: pool.clone(), write: Some(pool) };
+        Ok(self.store(Pools::new(pair, None, path), algorithm))
     }
 
-    fn store(
-        self,
-        read: SqlitePool,
-        write: Option<SqlitePool>,
-        algorithm: DigestAlgorithm,
-        owns_pools: bool,
-    ) -> SqliteStore {
+    fn store(self, pools: Pools, algorithm: DigestAlgorithm) -> SqliteStore {
         let statements = Arc::new(Statements::new(&self.prefix));
-        SqliteStore { read, write, algorithm, prefix: self.prefix, statements, owns_pools }
-    }
-
-    fn pool(&self, connect: SqliteConnectOptions, connections: u32) -> SqlitePool {
-        SqlitePoolOptions::new()
-            .max_connections(connections)
-            // A change may wait its turn behind one that waits for a lock.
-            .acquire_timeout(self.busy_timeout.saturating_mul(2).max(Duration::from_secs(1)))
-            // An embedded database's connections do not go stale; to close the last one of a
-            // database in memory would lose it.
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(connect)
+        SqliteStore { pools: Arc::new(pools), algorithm, statements, prefix: self.prefix }
     }
 }
 
 impl migrate::Trouble {
-    fn within(self, place: &Place) -> StoreError {
+    pub(super) fn within(self, place: &Place) -> StoreError {
         match self {
             Self::Database(error) => failure::on_opening(place, error),
             Self::Schema(advice) => StoreError::unusable(format!("can't use {place}: {advice}")),

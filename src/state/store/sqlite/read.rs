@@ -21,7 +21,7 @@ impl KeyStore for SqliteStore {
 
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
         let query = sqlx::query(self.statements.find.clone()).bind(digest.to_hex());
-        let found = query.fetch_optional(&self.read).await.map_err(failure::of)?;
+        let found = query.fetch_optional(&self.reader()?).await.map_err(failure::of)?;
         found.map(|found| row::record(&found, self.algorithm)).transpose()
     }
 
@@ -31,7 +31,7 @@ impl KeyStore for SqliteStore {
         }
         let digests: Value = digests.iter().map(TokenDigest::to_hex).collect();
         let query = sqlx::query(self.statements.find_many.clone()).bind(digests.to_string());
-        let found = query.fetch_all(&self.read).await.map_err(failure::of)?;
+        let found = query.fetch_all(&self.reader()?).await.map_err(failure::of)?;
         row::records(&found, self.algorithm)
     }
 

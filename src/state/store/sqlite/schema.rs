@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::error::StoreError;
+use super::{super::error::StoreError, changelog};
 use crate::value::digest::DigestAlgorithm;
 
 /// What every table's and index's name begins with; a plain identifier, so that it needs no quotes.
@@ -45,7 +45,7 @@ impl fmt::Display for Prefix {
 }
 
 /// The migrations in their order; the first is version 1. What was released is never changed.
-const MIGRATIONS: &[&str] = &[FIRST, LINEAGE];
+const MIGRATIONS: &[&str] = &[FIRST, LINEAGE, changelog::MIGRATION];
 
 /// The version this code knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -45,7 +45,7 @@ impl KeyRepository for SqliteStore {
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
-        let mut reader = self.read.acquire().await.map_err(failure::of)?;
+        let mut reader = self.reader()?.acquire().await.map_err(failure::of)?;
         self.key_in(&mut reader, id).await
     }
 
@@ -63,12 +63,12 @@ impl KeyRepository for SqliteStore {
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
         let mut select = list::select(&self.prefix, query);
-        let rows = select.build().fetch_all(&self.read).await.map_err(failure::of)?;
+        let rows = select.build().fetch_all(&self.reader()?).await.map_err(failure::of)?;
         row::records(&rows, self.digest_algorithm())
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
-        let mut reader = self.read.acquire().await.map_err(failure::of)?;
+        let mut reader = self.reader()?.acquire().await.map_err(failure::of)?;
         self.owner_in(&mut reader, id).await
     }
 

@@ -1,5 +1,11 @@
 //! The access recorder through the authenticator: what I16 promises. Its parts are tested beside it.
 
+mod forward;
+#[cfg(all(feature = "sqlite", feature = "tracing"))]
+mod read_only;
+mod replaced;
+mod window;
+
 use std::{
     future,
     sync::{Arc, Mutex},
@@ -9,8 +15,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::{sync::watch, time};
 use tower_token_auth::{
-    Authenticator, DigestAlgorithm, Guard, KeyId, KeyManager, LastUsed, MemoryStore, NewKey, Owner,
-    Record, Token, TokenDigest,
+    Authenticator, AuthenticatorBuilder, DigestAlgorithm, Guard, KeyId, KeyManager, LastUsed,
+    MemoryStore, NewKey, Owner, Record, Token, TokenDigest,
     store::{KeyStore, KeyUse, StoreError},
     testing::ManualClock,
 };
@@ -18,6 +24,8 @@ use tower_token_auth::{
 #[derive(Clone, Copy)]
 enum Mood {
     Writes,
+    /// Until the mood is another one.
+    Waits,
     Hangs,
     Refuses,
 }
@@ -27,8 +35,42 @@ enum Mood {
 #[derive(Clone)]
 struct Desk {
     rows: MemoryStore,
-    mood: Arc<Mutex<Mood>>,
+    mood: Arc<watch::Sender<Mood>>,
     asked: Arc<watch::Sender<usize>>,
+    book: Arc<Mutex<Book>>,
+    /// Reads that have looked, and whether they may answer.
+    looked: Arc<watch::Sender<usize>>,
+    may_answer: Arc<watch::Sender<bool>>,
+}
+
+/// What was asked of the desk, and what came of it.
+#[derive(Default)]
+struct Book {
+    uses: Vec<KeyUse>,
+    rows_written: u64,
+}
+
+impl Desk {
+    fn over(rows: MemoryStore, mood: Mood) -> Self {
+        Self {
+            rows,
+            mood: Arc::new(watch::Sender::new(mood)),
+            asked: Arc::default(),
+            book: Arc::default(),
+            looked: Arc::default(),
+            may_answer: Arc::new(watch::Sender::new(true)),
+        }
+    }
+
+    fn becomes(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// How many uses were handed over, and how many rows were written for them.
+    fn uses_and_rows(&self) -> (usize, u64) {
+        let book = self.book.lock().unwrap();
+        (book.uses.len(), book.rows_written)
+    }
 }
 
 impl KeyStore for Desk {
@@ -37,7 +79,10 @@ impl KeyStore for Desk {
     }
 
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
-        self.rows.find(digest).await
+        let found = self.rows.find(digest).await;
+        self.looked.send_modify(|looked| *looked += 1);
+        self.may_answer.subscribe().wait_for(|may| *may).await.unwrap();
+        found
     }
 
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
@@ -45,17 +90,19 @@ impl KeyStore for Desk {
     }
 
     async fn record_uses(&self, uses: &[KeyUse]) -> Result<u64, StoreError> {
-        let mood = *self.mood.lock().unwrap();
-        let answer = match mood {
-            Mood::Writes => self.rows.record_uses(uses).await,
-            Mood::Refuses => Err(StoreError::unsupported("the file is read only")),
-            Mood::Hangs => {
-                self.asked.send_modify(|asked| *asked += 1);
-                future::pending().await
-            }
-        };
         self.asked.send_modify(|asked| *asked += 1);
-        answer
+        self.book.lock().unwrap().uses.extend_from_slice(uses);
+        let mut mood = self.mood.subscribe();
+        let mood = *mood.wait_for(|mood| !matches!(mood, Mood::Waits)).await.unwrap();
+        match mood {
+            Mood::Refuses => Err(StoreError::unsupported("the file is read only")),
+            Mood::Hangs => future::pending().await,
+            Mood::Waits | Mood::Writes => {
+                let rows = self.rows.record_uses(uses).await?;
+                self.book.lock().unwrap().rows_written += rows;
+                Ok(rows)
+            }
+        }
     }
 }
 
@@ -69,13 +116,17 @@ struct Scene {
 
 impl Scene {
     fn new(mood: Mood, last_used: LastUsed) -> Self {
+        Self::with(mood, |builder| builder.last_used(last_used))
+    }
+
+    fn with(mood: Mood, set: impl FnOnce(AuthenticatorBuilder) -> AuthenticatorBuilder) -> Self {
         let rows = MemoryStore::new();
         let clock = ManualClock::at(DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000));
         let managed = Authenticator::builder(rows.clone()).clock(clock.clone());
         let keys = managed.build().unwrap().0.keys();
-        let desk = Desk { rows, mood: Arc::new(Mutex::new(mood)), asked: Arc::default() };
+        let desk = Desk::over(rows, mood);
         let builder = Authenticator::read_only(desk.clone()).clock(clock.clone());
-        let (auth, guard) = builder.last_used(last_used).build().unwrap();
+        let (auth, guard) = set(builder).build().unwrap();
         Self { auth, guard, keys, clock, desk }
     }
 
@@ -201,4 +252,10 @@ fn a_window_of_zero_is_refused_when_building() {
     let builder = Authenticator::builder(MemoryStore::new());
     let error = builder.last_used(LastUsed::Every(Duration::ZERO)).build().unwrap_err();
     assert!(error.to_string().contains("LastUsed::Off"), "{error}");
+}
+
+/// A folder for a database whose durability is not the subject: in memory, where there is room.
+#[cfg(feature = "sqlite")]
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }

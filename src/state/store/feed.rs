@@ -1,0 +1,99 @@
+//! How word of changes made elsewhere comes in: the contract for revocation feeds.
+
+use super::error::StoreError;
+use crate::value::subject::Subject;
+
+/// How one authenticator hears of changes that others made to its store: of revocations above all.
+///
+/// An authenticator owns its feed and asks it from one task, one call at a time. It keeps a *lease*:
+/// until when the feed is known to work. Only the authenticator extends it, by a heartbeat and a
+/// timeout from the moment at which it sent a probe that came back; a feed only answers. While no
+/// lease runs, what is cached is relied on for a short time only.
+///
+/// # Rules
+/// 1. A *gap* is any stretch of time of which the feed can't tell for certain that it told every
+///    change committed in it: a connection that was lost, a message that was dropped or can't be
+///    read, a place in a log that is gone. A feed that finds one answers [`next`](Self::next) with
+///    an error. Every error, of any method and of any kind, counts as a gap.
+/// 2. After a gap the authenticator calls [`listen`](Self::listen) until it answers `Ok`, drops all
+///    that it has cached, and only then relies on the feed again. A feed that can bridge a gap by
+///    itself may answer [`Heard::Everything`] instead, once it listens again.
+/// 3. Telling too much does no harm but a read of the store. So a feed that anybody may write to can
+///    be used: what comes in can only ever make the authenticator look again.
+/// 4. Every future may be dropped at any await point. A dropped `next` loses nothing: what it had
+///    taken in is told by the next call. After a dropped `listen` or `probe` the feed is told to
+///    listen anew.
+/// 5. While `listen` or `probe` runs, nothing is heard. Both have to end within the builder's
+///    `feed_timeout`; what a probe has to wait for belongs into `next`.
+/// 6. A feed may panic; that is a gap as well. It is then asked to listen again, like a feed whose
+///    runtime was shut down, perhaps on another runtime than before.
+///
+/// ```
+/// use tower_token_auth::store::{Heard, RevocationFeed, StoreError};
+///
+/// /// Hears from a task of one's own that every key is to be looked up again.
+/// struct Bell(tokio::sync::mpsc::Receiver<()>, Option<u64>);
+///
+/// impl RevocationFeed for Bell {
+///     async fn listen(&mut self) -> Result<(), StoreError> {
+///         if self.0.is_closed() { Err(StoreError::unavailable("nobody rings")) } else { Ok(()) }
+///     }
+///     async fn probe(&mut self, nonce: u64) -> Result<(), StoreError> {
+///         self.1 = Some(nonce);
+///         Ok(())
+///     }
+///     async fn next(&mut self) -> Result<Heard, StoreError> {
+///         // All that was rung before the probe is told before it is answered.
+///         match (self.0.try_recv(), self.1.take()) {
+///             (Ok(()), nonce) => self.1 = nonce,
+///             (Err(_), Some(nonce)) => return Ok(Heard::Alive(nonce)),
+///             (Err(_), None) => {
+///                 self.0.recv().await.ok_or_else(|| StoreError::unavailable("nobody rings"))?;
+///             }
+///         }
+///         Ok(Heard::Everything)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no revocation feed",
+    note = "implement `tower_token_auth::store::RevocationFeed` for it"
+)]
+pub trait RevocationFeed: Send + 'static {
+    /// Begins to listen, or begins anew after an error. When it answers `Ok`, every change that is
+    /// committed from then on will be heard, or an error will say that some may not have been.
+    ///
+    /// # Errors
+    /// When it can't listen. It is called again after a pause, which grows to some seconds.
+    fn listen(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Asks for a proof of life: `nonce` comes back by [`next`](Self::next) once everything
+    /// committed before this call has been told. A later probe's answer stands for the earlier ones.
+    ///
+    /// The proof is worth what it passes through: a feed whose connection only receives has to send
+    /// something round by the way that changes take.
+    ///
+    /// # Errors
+    /// When it can't be sent, which is a gap.
+    fn probe(&mut self, nonce: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The next thing heard; waits until there is one. It may be dropped at any await point and
+    /// called again, and nothing is lost by that.
+    ///
+    /// # Errors
+    /// When something may have gone unheard.
+    fn next(&mut self) -> impl Future<Output = Result<Heard, StoreError>> + Send;
+}
+
+/// What a [`RevocationFeed`] heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Heard {
+    /// Something changed about these subjects: whatever was read about them before is outdated.
+    Revoked(Vec<Subject>),
+    /// Anything may have changed: a change too large to be told one by one, or a gap that the feed
+    /// bridged by itself.
+    Everything,
+    /// The answer to the probe of this nonce.
+    Alive(u64),
+}
