@@ -27,7 +27,8 @@ use tokio::{
 };
 use tower::{Layer as _, service_fn};
 use tower_token_auth::{
-    Authenticator, LastUsed, NewKey, Owner, RejectionKind, TokenAuthLayer, testing::ManualClock,
+    Authenticator, KeyId, LastUsed, NewKey, Owner, RejectionKind, Subject, TokenAuthLayer,
+    store::RevocationChannel, testing::ManualClock,
 };
 
 use crate::support::{
@@ -199,6 +200,46 @@ async fn what_is_suspect_is_a_level() {
     assert_eq!(published(&handle).await.of("suspects"), 1.0, "no answer settles it");
     drop(auth);
     assert_eq!(Scrape::parse(&handle.render()).of("suspects"), 0.0);
+}
+
+/// What is heard, a gap, and whether the feed can be relied on, which needs nobody to say so: here it
+/// is the channel that is gone.
+///
+/// Seen to fail without each of the driver's counts, and without the feed's `read_off`.
+#[tokio::test(start_paused = true)]
+async fn a_feed_is_counted_and_its_health_is_a_level() {
+    let (recorder, handle) = exporter();
+    let _local = set_default_local_recorder(&recorder);
+    let (channel, clock) = (RevocationChannel::new(1), ManualClock::at(long_ago()));
+    let builder = Authenticator::builder(Scripted::new()).clock(clock.clone());
+    let (auth, _guard) = builder.feed(channel.feed()).build().unwrap();
+    auth.authenticate("a guess").await.unwrap_err();
+    let second = async || {
+        clock.advance(Duration::from_secs(1));
+        published(&handle).await
+    };
+    let feeds = |scrape: &Scrape| {
+        ["healthy", "unhealthy"].map(|state| scrape.of(&format!("feeds{{state=\"{state}\"}}")))
+    };
+    assert_eq!(feeds(&second().await), [1.0, 0.0]);
+    channel.revoke(Subject::Key(KeyId::random()));
+    idle().await;
+    channel.flush();
+    let scrape = second().await;
+    assert_eq!(scrape.of(r#"revocations_total{source="feed"}"#), 2.0);
+    assert_eq!(scrape.of("feed_gaps_total"), 0.0);
+    // More at once than the channel holds.
+    for _ in 0..3 {
+        channel.revoke(Subject::Key(KeyId::random()));
+    }
+    assert_eq!(second().await.of("feed_gaps_total"), 1.0);
+    drop(channel);
+    for _ in 0..20 {
+        second().await;
+    }
+    assert_eq!(feeds(&second().await), [0.0, 1.0]);
+    drop(auth);
+    assert_eq!(feeds(&Scrape::parse(&handle.render())), [0.0, 0.0]);
 }
 
 /// Seen to fail with gauges that are set in place of counted up and down (the later one's value
