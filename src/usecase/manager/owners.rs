@@ -1,6 +1,6 @@
 //! Makes and changes owners.
 
-use super::{KeyError, KeyManager, ledger::Ledger, limits, settle::settle};
+use super::{KeyError, KeyManager, ledger::Ledger, limits, settle::settle, transact::MAX_ROUNDS};
 use crate::{
     state::store::{DynRepository, StoreError},
     value::{
@@ -202,21 +202,37 @@ impl KeyManager {
         id: &OwnerId,
         mut edit: impl FnMut(Option<&Owner>) -> Option<Owner> + Send,
     ) -> Result<Owner, KeyError> {
-        let places = self.room(1, &[Subject::Owner(id.clone())]).await?;
-        let (ledger, mut judgement) = (Ledger::default(), self.judgement());
-        let mut decide = |stored: Option<&Owner>, caller: Option<&Owner>| {
-            judgement.begin();
-            ledger.begin_owner();
-            if !judgement.lets_rule(caller, None) {
-                return None;
+        let about = [Subject::Owner(id.clone())];
+        for _ in 0..MAX_ROUNDS {
+            let places = self.room(1, &about).await?;
+            let (ledger, mut judgement) = (Ledger::default(), self.judgement());
+            let mut is_unsettled = false;
+            let mut decide = |stored: Option<&Owner>, caller: Option<&Owner>| {
+                judgement.begin();
+                ledger.begin_owner();
+                if !judgement.lets_rule(caller, None) {
+                    return None;
+                }
+                // Lost while this one waited for the row. An owner's row does not tell that it was
+                // written, so that the repair could take it for the one that was lost about.
+                is_unsettled = self.inner.settler.is_unsettled(&about);
+                if is_unsettled {
+                    return None;
+                }
+                let after = edit(stored)?;
+                ledger.owner(stored, &after);
+                Some(after)
+            };
+            let change = repository.change_owner(id, self.caller.as_ref(), &mut decide);
+            match settle(&*self.inner, &ledger, places, change).await {
+                Err(error) if is_unsettled && error.is_not_applied() => {}
+                outcome => {
+                    return outcome
+                        .map_err(|error| judgement.explain(error, KeyError::changing_owner));
+                }
             }
-            let after = edit(stored)?;
-            ledger.owner(stored, &after);
-            Some(after)
-        };
-        let change = repository.change_owner(id, self.caller.as_ref(), &mut decide);
-        let outcome = settle(&*self.inner, &ledger, places, change).await;
-        outcome.map_err(|error| judgement.explain(error, KeyError::changing_owner))
+        }
+        Err(KeyError::unsettled())
     }
 
     fn owners(&self) -> Result<&dyn DynRepository, KeyError> {

@@ -1,5 +1,7 @@
 //! Makes a change and outdates what it touches, however the change ends.
 
+use std::pin::pin;
+
 use super::ledger::Ledger;
 use crate::{
     state::store::StoreError,
@@ -40,8 +42,11 @@ pub(super) async fn settle<T>(
     places: Places,
     change: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
+    // Dropped last: a change that is lost is known as lost before the store lets go of its rows, so
+    // that whoever waited for them finds it.
+    let mut change = pin!(change);
     let armed = Armed { aftermath, ledger, places: Some(places) };
-    let outcome = change.await;
+    let outcome = change.as_mut().await;
     match outcome {
         Ok(made) => {
             armed.made();

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How often a change is begun anew as it came upon a key of which an earlier one is not settled.
-const MAX_ROUNDS: usize = 3;
+pub(super) const MAX_ROUNDS: usize = 3;
 /// The least that every store tells apart.
 const STEP: chrono::Duration = chrono::Duration::microseconds(1);
 

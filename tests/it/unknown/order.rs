@@ -141,6 +141,36 @@ async fn a_change_settles_what_was_lost_about_a_relative() {
     }
 }
 
+/// A change of an owner that waits for the row while another one of it is lost finds that one inside its
+/// own transaction, and is made behind it: an owner's row looks the same when it was written since.
+///
+/// Seen to fail without the look at what is unsettled in `KeyManager::change_owner`: the owner, just
+/// deactivated, was active in the end.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_an_owner_that_was_lost_meanwhile_does_not_undo_the_next_one() {
+    for fate in [Fate::LostBefore, Fate::LostBehind] {
+        let world = World::for_a(Operation::ActivateOwner, Scripted::new()).await;
+        let keys = world.auth.keys();
+        world.store.step_changes(1);
+        let mut off = Box::pin(keys.deactivate_owner("ada"));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(off.as_mut().poll(&mut cx).is_pending(), "it waits for the row");
+        world.store.step_changes(0);
+        world.loses(fate, keys.activate_owner("ada")).await;
+        world.store.changes(Fate::Made);
+        // The repair is under way, and slow.
+        let asked = world.store.changes_begun_so_far();
+        world.store.step_changes(1_000);
+        world.store.changes_begun(asked + 1).await;
+        world.store.step_changes(0);
+        assert!(!off.await.unwrap().is_active());
+        let store = world.store.clone();
+        world.recovers().await;
+        let ada = store.owner(&"ada".into()).await.unwrap().unwrap();
+        assert!(!ada.is_active(), "{fate:?}");
+    }
+}
+
 /// All of an owner's keys: also the one that a lost activation is about to make active.
 ///
 /// Seen to fail without `settled_under` in `change_all`: the key was active in the end.
