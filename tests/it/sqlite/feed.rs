@@ -128,8 +128,8 @@ async fn every_change_that_counts_is_told() {
 
 /// `REPLACE` deletes what is in its way without a DELETE trigger.
 ///
-/// Seen to fail without `keys_replaced` (the first one), without `keys_displaced` (the third), and without
-/// `keys_added` (the second).
+/// Seen to fail without `keys_replaced` (the first one), without `keys_displaced` (the third), without
+/// `keys_added` (the second), and without the predecessor in the first two (the fourth and fifth).
 #[tokio::test]
 async fn what_replace_puts_out_of_its_way_is_told() {
     let columns = "digest, key_id, token_key, owner_id, name, created_at, updated_at, is_active";
@@ -144,6 +144,14 @@ async fn what_replace_puts_out_of_its_way_is_told() {
     tells(&replace("'K'", &digest_of("other").to_hex()), &["K"]).await;
     let taken = "UPDATE OR REPLACE token_auth_keys SET key_id = 'L' WHERE key_id = 'K'";
     tells(taken, &["K", "L"]).await;
+    // No key is replaced twice: what names the same predecessor is in the way as well.
+    let heirs = "UPDATE token_auth_keys SET predecessor_id = 'M' WHERE key_id = 'L'";
+    let taken = "UPDATE OR REPLACE token_auth_keys SET predecessor_id = 'M' WHERE key_id = 'K'";
+    tells(&format!("{heirs}; {taken}"), &["K", "L"]).await;
+    let heir = replace(&nobody, &digest_of("other").to_hex())
+        .replace("is_active)", "is_active, predecessor_id)")
+        .replace("0, 0, 1)", "0, 0, 1, 'M')");
+    tells(&format!("{heirs}; {heir}"), &["L", NOBODY]).await;
     let upsert = replace("'K'", &digest_of("k").to_hex()).replace("REPLACE", "INSERT");
     let upsert = format!("{upsert} ON CONFLICT (digest) DO UPDATE SET is_active = 0");
     tells(&upsert, &["K"]).await;
@@ -202,6 +210,26 @@ async fn a_change_of_thousands_of_rows_is_told_whole() {
         assert_eq!(*subject, Subject::Owner(format!("o{number}").into()));
     }
     drop(store);
+}
+
+/// Where days lie between two changes, the next one is told as ever.
+///
+/// Seen to fail with rows pruned by age up to the new one: "pruned or emptied behind this process".
+#[tokio::test]
+async fn a_quiet_log_has_no_gap() {
+    let database = Database::with_a_key().await;
+    let (store, mut feed) = listening(&database).await;
+    let id = store.find(digest_of("t")).await.unwrap().unwrap().id();
+    let mut connection = database.connection().await;
+    for _ in 0..10 {
+        for sql in [
+            "UPDATE token_auth_changes SET at = at - 86401",
+            "UPDATE token_auth_keys SET is_active = 1 - is_active",
+        ] {
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        }
+        assert_eq!(told(&mut feed).await, [Subject::Key(id)]);
+    }
 }
 
 /// Bounded by size, and by age while changes come in; the last row always stays.

@@ -12,7 +12,8 @@ use super::schema::Prefix;
 /// it runs in whatever program writes to the database, and nothing here can fail by itself.
 ///
 /// The log keeps its last 10,000 rows, and of those older than a day it drops two with each new
-/// one, so that it shrinks without anybody having to write for that. The last row always stays. A
+/// one, so that it shrinks without anybody having to write for that. The last hundred stay however
+/// old they are: where days lie between two changes, a reader still stands at the one before. A
 /// reader that was away for longer has a gap, which costs its cache once.
 ///
 /// Blocks between blank lines are single statements; [`definitions`] reads them.
@@ -29,14 +30,15 @@ CREATE TRIGGER {p}changes_bounded AFTER INSERT ON {p}changes
 BEGIN
     DELETE FROM {p}changes WHERE id <= NEW.id - 10000;
     DELETE FROM {p}changes
-    WHERE id IN (SELECT id FROM {p}changes WHERE id < NEW.id ORDER BY id LIMIT 2)
+    WHERE id IN (SELECT id FROM {p}changes WHERE id <= NEW.id - 100 ORDER BY id LIMIT 2)
         AND at < NEW.at - 86400;
 END;
 
 CREATE TRIGGER {p}keys_replaced BEFORE INSERT ON {p}keys
 BEGIN
     INSERT INTO {p}changes (kind, subject)
-    SELECT 'key', key_id FROM {p}keys WHERE digest = NEW.digest OR key_id = NEW.key_id;
+    SELECT 'key', key_id FROM {p}keys WHERE digest = NEW.digest OR key_id = NEW.key_id
+        OR predecessor_id = NEW.predecessor_id;
 END;
 
 CREATE TRIGGER {p}keys_added AFTER INSERT ON {p}keys
@@ -44,11 +46,13 @@ BEGIN
     INSERT INTO {p}changes (kind, subject) VALUES ('key', NEW.key_id);
 END;
 
-CREATE TRIGGER {p}keys_displaced BEFORE UPDATE OF digest, key_id ON {p}keys
+CREATE TRIGGER {p}keys_displaced BEFORE UPDATE OF digest, key_id, predecessor_id ON {p}keys
 WHEN OLD.digest IS NOT NEW.digest OR OLD.key_id IS NOT NEW.key_id
+    OR OLD.predecessor_id IS NOT NEW.predecessor_id
 BEGIN
     INSERT INTO {p}changes (kind, subject)
-    SELECT 'key', key_id FROM {p}keys WHERE digest = NEW.digest OR key_id = NEW.key_id;
+    SELECT 'key', key_id FROM {p}keys WHERE digest = NEW.digest OR key_id = NEW.key_id
+        OR predecessor_id = NEW.predecessor_id;
 END;
 
 CREATE TRIGGER {p}keys_changed
