@@ -6,7 +6,6 @@ use super::{KeyError, KeyManager, judgement::Need, update::KeyUpdate};
 use crate::{
     state::store::{Family, KeyUse, KeyWrite},
     value::{
-        digest::TokenDigest,
         key::{ApiKey, KeyId, Record},
         subject::Subject,
     },
@@ -45,7 +44,7 @@ impl KeyManager {
     /// itself is in none of them.
     pub async fn revoke_token(&self, token: &str) -> Result<Record, KeyError> {
         // A key that was lost on its way out must not come back after it was looked for in vain.
-        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token);
+        let digest = self.digest_of_pasted(token)?;
         self.settled(&[Subject::Digest(digest)]).await?;
         let id = self.find_by_token(token).await?.id();
         if self.repository()?.capabilities().activation {

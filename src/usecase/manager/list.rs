@@ -79,9 +79,7 @@ impl KeyManager {
     /// # Errors
     /// Those of [`get`](Self::get); the token itself is in none of them.
     pub async fn find_by_token(&self, token: &str) -> Result<Record, KeyError> {
-        // The blanks that a credential may have around it, and no other: those may be the token's own.
-        let token = token.trim_matches(|c| u8::try_from(c).is_ok_and(is_blank));
-        let digest = TokenDigest::of(self.repository()?.digest_algorithm(), token);
+        let digest = self.digest_of_pasted(token)?;
         self.find_one(KeyFilter { digest: Some(digest), ..KeyFilter::all() }).await
     }
 
@@ -102,6 +100,13 @@ impl KeyManager {
         let last = keys.last().filter(|_| !is_last);
         let next = last.map(|record| Cursor::behind(record.key()));
         Ok(KeyPage { keys, next })
+    }
+
+    /// Less the blanks that a credential may have around it, and no other: those may be the token's
+    /// own.
+    pub(super) fn digest_of_pasted(&self, token: &str) -> Result<TokenDigest, KeyError> {
+        let token = token.trim_matches(|c| u8::try_from(c).is_ok_and(is_blank));
+        Ok(TokenDigest::of(self.repository()?.digest_algorithm(), token))
     }
 
     async fn find_one(&self, filter: KeyFilter) -> Result<Record, KeyError> {
