@@ -1,4 +1,4 @@
-//! Pages for operators and newcomers: prose alone, no code of the crate.
+//! Pages for operators and newcomers: on revocation, rotation, several processes, and every metric.
 
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}

@@ -29,6 +29,7 @@ use crate::value::subject::Subject;
 ///    runtime was shut down, perhaps on another runtime than before.
 ///
 /// ```
+/// use tokio::sync::mpsc::error::TryRecvError;
 /// use tower_token_auth::store::{Heard, RevocationFeed, StoreError};
 ///
 /// /// Hears from a task of one's own that every key is to be looked up again.
@@ -46,8 +47,8 @@ use crate::value::subject::Subject;
 ///         // All that was rung before the probe is told before it is answered.
 ///         match (self.0.try_recv(), self.1.take()) {
 ///             (Ok(()), nonce) => self.1 = nonce,
-///             (Err(_), Some(nonce)) => return Ok(Heard::Alive(nonce)),
-///             (Err(_), None) => {
+///             (Err(TryRecvError::Empty), Some(nonce)) => return Ok(Heard::Alive(nonce)),
+///             (Err(_), _) => {
 ///                 self.0.recv().await.ok_or_else(|| StoreError::unavailable("nobody rings"))?;
 ///             }
 ///         }

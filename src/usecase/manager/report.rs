@@ -55,7 +55,9 @@ pub struct KeyReport {
 impl KeyManager {
     /// Tells which active keys were never used, not used lately, or made long ago: the oldest
     /// [`Page::MAX`] of each. [`list`](Self::list) goes on behind them, with the filter that stands at
-    /// each page. On behalf of a caller it tells of the keys that they may see.
+    /// each page. On behalf of a caller it tells of the keys that they may see. It goes by what is
+    /// stored: where nobody records last uses ([`LastUsed::Off`](crate::LastUsed::Off)), every key
+    /// looks unused.
     ///
     /// # Errors
     /// `is_unsupported` when the store keeps no last uses; `is_unavailable` when it could not look.

@@ -136,7 +136,7 @@ async fn what_the_file_system_forbids() {
         let mut nobody = std::process::Command::new(std::env::current_exe().unwrap());
         nobody.args(["--exact", name, "--nocapture"]).uid(65_534).gid(65_534);
         match nobody.current_dir("/").output() {
-            Err(error) => eprintln!("skipped: the tests can't be run as nobody here: {error}"),
+            Err(error) => println!("SKIPPED {name}: nobody can't run the tests here: {error}"),
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stdout);
                 let failed = String::from_utf8_lossy(&output.stderr);

@@ -29,7 +29,8 @@ pub struct Family {
     pub caller: Option<Owner>,
 }
 
-/// One row to be written.
+/// One row to be written. A store that meets one it does not know, of a later version of this crate,
+/// writes nothing and answers [`StoreError::unsupported`](crate::store::StoreError::unsupported).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum KeyWrite {
