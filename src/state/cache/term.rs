@@ -144,14 +144,14 @@ impl Cache {
     /// What stands in for a read that failed: the present slot, past its TTL by at most
     /// `stale_if_error`. Never one that a revocation has outdated, never while the feed is down, and
     /// never for an error that is about this very row, which may have been changed into what can't
-    /// be read. Whoever uses it judges its record against now, as ever.
+    /// be read, or of which a change is not settled. Whoever uses it judges its record against now, as ever.
     pub(super) fn bridge(
         &self,
         digest: &TokenDigest,
         error: ReadError,
     ) -> Result<Arc<Slot>, ReadError> {
         let Some(end) = self.lives.in_need else { return Err(error) };
-        if error == ReadError::Unreadable {
+        if matches!(error, ReadError::Unreadable | ReadError::Suspect) {
             return Err(error);
         }
         let now = self.clock.read();
