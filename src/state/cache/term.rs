@@ -144,7 +144,8 @@ impl Cache {
     /// What stands in for a read that failed: the present slot, past its TTL by at most
     /// `stale_if_error`. Never one that a revocation has outdated, never while the feed is down, and
     /// never for an error that is about this very row, which may have been changed into what can't
-    /// be read, or about a change of it that is not settled. Whoever uses it judges its record against now, as ever.
+    /// be read, or of which a change is not settled. Whoever uses it judges its record against now, as
+    /// ever.
     pub(super) fn bridge(
         &self,
         digest: &TokenDigest,

@@ -100,7 +100,7 @@ impl Settler {
         // One that can't be settled holds up those that stand behind it, and no other.
         if Handle::try_current().is_ok() {
             for lost in self.queue.leading_to(subjects) {
-                tender::attempt(self, &lost).await;
+                let _ = tender::attempt(self, &lost).await;
             }
         } else {
             for lost in self.queue.all() {

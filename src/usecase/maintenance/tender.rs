@@ -7,11 +7,12 @@
 //! left who could be served wrongly. *Cancelled*: its runtime was shut down. What it leaves then waits
 //! for the next change, the next request about a suspect, or the guard.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time};
 
 use super::{queue::Lost, settler::Settler};
+use crate::{state::store::StoreError, value::trace::warn};
 
 /// How many changes are tried at once: enough that a few which hang do not keep the others waiting,
 /// few enough for a store that has just come back.
@@ -24,6 +25,24 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How often a change is tried when no authenticator is left.
 const LAST_TRIES: u32 = 3;
+
+/// How a try failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Store(StoreError),
+    TooSlow,
+    Panic,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::TooSlow => f.write_str("the key store did not answer in time"),
+            Self::Panic => f.write_str("the key store panicked"),
+        }
+    }
+}
 
 /// Travels with a tender and says that it is gone, however that came.
 pub(super) struct Tending {
@@ -43,14 +62,22 @@ pub(super) async fn tend(tending: Tending) {
         let is_next = settler.queue.is_next(lost);
         if is_next {
             let _turn = settler.turns.acquire().await;
-            if attempt(settler, lost).await {
-                return;
+            let Err(failure) = attempt(settler, lost).await else { return };
+            if failures == 0 {
+                warn(
+                    "a change whose outcome is unknown is not settled yet; it is tried again",
+                    &failure,
+                );
             }
             failures += 1;
         } else if settler.is_closed() {
             failures += 1;
         }
         if settler.is_closed() && failures >= LAST_TRIES {
+            warn(
+                "a change whose outcome is unknown was given up",
+                "nobody is left who waits for it",
+            );
             return;
         }
         if is_next {
@@ -64,18 +91,18 @@ pub(super) async fn tend(tending: Tending) {
     }
 }
 
-/// Tries once to make a change good; whether that is done. Dropped, it goes on.
+/// Tries once to make a change good. Dropped, it goes on.
 ///
 /// # Panics
 /// Outside a runtime.
-pub(super) async fn attempt(settler: &Arc<Settler>, lost: &Arc<Lost>) -> bool {
+pub(super) async fn attempt(settler: &Arc<Settler>, lost: &Arc<Lost>) -> Result<(), Failure> {
     let (settler, lost) = (Arc::clone(settler), Arc::clone(lost));
     // A task of its own, so that a panic of the store is a failure like any other.
     let attempt = Handle::current().spawn(async move {
         let made = time::timeout(TRY_TIMEOUT, settler.settle(&lost)).await;
-        matches!(made, Ok(Ok(())))
+        made.map_err(|_| Failure::TooSlow)?.map_err(Failure::Store)
     });
-    attempt.await.unwrap_or(false)
+    attempt.await.unwrap_or(Err(Failure::Panic))
 }
 
 fn pause_after(failures: u32) -> Duration {

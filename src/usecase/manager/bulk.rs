@@ -27,7 +27,8 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_forbidden` on behalf of anybody but the owner and superusers; `is_not_found` when there is
-    /// no such owner; `is_outcome_unknown` when the store failed on the way.
+    /// no such owner; `is_unavailable` when an earlier change to one of its keys is not settled yet;
+    /// `is_outcome_unknown` when the store failed on the way.
     pub async fn revoke_all(&self, owner: impl Into<OwnerId>) -> Result<u64, KeyError> {
         let (owner, now) = (owner.into(), self.now());
         let repository = self.repository()?;

@@ -31,7 +31,8 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_not_found`; `is_unsupported` when the store's schema has no active flag: delete the key
-    /// instead; `is_outcome_unknown` when the store failed on the way: deactivate it again.
+    /// instead; `is_outcome_unknown` when the store failed on the way: the key is not admitted from
+    /// then on, and deactivated as soon as the store answers.
     pub async fn deactivate(&self, id: KeyId) -> Result<Record, KeyError> {
         self.switch(id, |_| false).await
     }
@@ -111,7 +112,8 @@ impl KeyManager {
     /// [grace](Self::rotate). Returns it as it was.
     ///
     /// # Errors
-    /// `is_not_found`; `is_outcome_unknown` when the store failed on the way: delete it again.
+    /// `is_not_found`; `is_outcome_unknown` when the store failed on the way: the key is not admitted
+    /// from then on, and deleted as soon as the store answers.
     pub async fn delete(&self, id: KeyId) -> Result<Record, KeyError> {
         let now = self.now();
         self.change_one(id, |family, judgement| {

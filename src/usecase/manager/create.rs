@@ -21,8 +21,8 @@ impl KeyManager {
     /// `is_business_rule` when the policy says no: neither key nor owner is written then.
     /// `is_invalid` when a field is too long, or the expiry not in the future. `is_unsupported`
     /// when the store's schema has no place for a field that was given. `is_outcome_unknown` when
-    /// the store failed on the way: nobody knows the key's token, so if it is there it is made
-    /// inactive. `is_forbidden` on behalf of a caller who may not.
+    /// the store failed on the way: nobody knows the key's token, so it is made inactive as soon as the
+    /// store answers, or deleted where the schema has no active flag. `is_forbidden` on behalf of a caller who may not.
     pub async fn create(
         &self,
         owner: impl Into<Owner>,

@@ -86,8 +86,8 @@ impl KeyManager {
     /// grace is longer than allowed, the expiry not in the future, or the token prefix none;
     /// `is_unsupported` when a grace is asked of a schema that does not record which key replaced
     /// which; `is_outcome_unknown` when the store failed on the way: nobody knows the new key's token
-    /// then, so it is made inactive, and the old key is what it was once that is settled, unless it
-    /// was deleted.
+    /// then, so it is made inactive, or deleted where the schema has no active flag, and the old key
+    /// becomes what it was, unless somebody has changed it since.
     pub async fn rotate(&self, id: KeyId, rotation: Rotation) -> Result<(Record, Token), KeyError> {
         let repository = self.repository()?;
         let can = repository.capabilities();

@@ -9,8 +9,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use tower_token_auth::{
-    KeyError, KeyUpdate, Owner, OwnerUpdate, Record, RejectionKind, Rotation,
-    store::KeyRepository as _,
+    Authenticator, KeyError, KeyUpdate, Owner, OwnerUpdate, Record, RejectionKind, Rotation,
+    store::KeyRepository as _, testing::ManualClock,
 };
 
 use super::operations::{OLDER, OTHER, Operation, Rows, TOKEN, World, key_id, start};
@@ -315,6 +315,31 @@ async fn nothing_that_is_read_meanwhile_is_kept_or_used_afterwards() {
     world.store.release();
     let refusal = early.await.unwrap().unwrap_err();
     assert_eq!(refusal.kind(), RejectionKind::KeyInactive, "read again");
+}
+
+/// A key may outlive its TTL while the store can't be read, but no suspicion.
+///
+/// Seen to fail with neither the stamp at the loss nor the word on suspects in `Cache::bridge`.
+#[tokio::test(start_paused = true)]
+async fn what_is_suspect_is_not_served_stale() {
+    let World { store, .. } = with_keys().await;
+    let clock = ManualClock::at(start());
+    let builder = Authenticator::builder(store.clone()).clock(clock.clone());
+    let builder = builder.stale_if_error(Duration::from_secs(60)).capacity(64);
+    let (auth, _guard) = builder.build().unwrap();
+    for token in [TOKEN, OTHER] {
+        assert!(auth.authenticate(token).await.is_ok());
+    }
+    store.changes(Fate::LostBefore);
+    assert!(auth.keys().deactivate(key_id(1)).await.unwrap_err().is_outcome_unknown());
+    store.changes(Fate::Down);
+    store.fail(true);
+    for _ in 0..2 {
+        clock.advance(Duration::from_secs(15));
+        assert!(auth.authenticate(OTHER).await.is_ok(), "past its TTL, as the store can't be read");
+        let refusal = auth.authenticate(TOKEN).await.unwrap_err();
+        assert!(refusal.kind().is_unavailable(), "{refusal:?}");
+    }
 }
 
 /// Two authenticators over one store: what one of them has lost, the other one knows nothing of, and

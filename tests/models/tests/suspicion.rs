@@ -5,9 +5,10 @@
 //! stamp before the mark (`Cache::suspect`): a read between the two is kept as current, which is what
 //! a thread that keeps slots of its own would go on using. `what_was_read_meanwhile_is_not_used`: with
 //! the mark cleared before the stamp (`Cache::settled`), and with a waiter that looks at the stamps
-//! first and at the suspects second (`Cache::fetch`). `from_the_loss_to_the_end`: with either of these
-//! two, and with no mark at all. `another_loss_keeps_it_suspect`: with marks that are not counted
-//! (`Suspects::clear`).
+//! first and at the suspects second (`Cache::fetch`). `from_the_loss_to_the_end`: with no stamp at the
+//! end. `another_loss_keeps_it_suspect`: with marks that are not counted (`Suspects::clear`). All of
+//! them with no mark at all. The look in `Cache::lookup` is not needed for any of this, as the stamp
+//! at the loss has outdated what is found there: it spares a read.
 
 #![cfg(any(token_auth_loom, token_auth_shuttle))]
 
