@@ -159,7 +159,7 @@ mod tests {
             .skip(1)
             .map(|rest| rest.split([' ', ')', '\n']).next().unwrap())
             .collect();
-        assert_eq!(subjects.len(), 15);
+        assert_eq!(subjects.len(), 14);
         for subject in subjects {
             let column = subject.trim_start_matches("NEW.").trim_start_matches("OLD.");
             assert!(["key_id", "id", "owner_id"].contains(&column), "{subject}");
