@@ -6,7 +6,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use sqlx::{
@@ -45,6 +49,8 @@ pub(super) struct Pools {
     opened: Mutex<Option<FileId>>,
     /// A pool of the user's that was lost: its file may come back.
     lost: Mutex<Option<Pair>>,
+    /// Whether [`close`](Self::close) was called: nothing is made anew then.
+    is_closed: AtomicBool,
 }
 
 impl Pools {
@@ -52,7 +58,8 @@ impl Pools {
         // Absolute, as the process may change its folder later.
         let path = path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let opened = Mutex::new(path.as_deref().and_then(FileId::of));
-        Self { current: RwLock::new(Some(pair)), maker, path, opened, lost: Mutex::default() }
+        let (current, lost) = (RwLock::new(Some(pair)), Mutex::default());
+        Self { current, maker, path, opened, lost, is_closed: AtomicBool::new(false) }
     }
 
     /// The connections, unless they have a deleted file open.
@@ -76,9 +83,12 @@ impl Pools {
 
     /// Waits until every connection that was made here is closed; leaves a user's pool alone.
     pub(super) async fn close(&self) {
-        if self.maker.is_some()
-            && let Ok(Pair { read, write }) = self.current()
-        {
+        if self.maker.is_none() {
+            return;
+        }
+        // SeqCst: cold, and the plain order in which a feed sees it before it makes anything.
+        self.is_closed.store(true, Ordering::SeqCst);
+        if let Ok(Pair { read, write }) = self.current() {
             read.close().await;
             if let Some(write) = write {
                 write.close().await;
@@ -88,7 +98,8 @@ impl Pools {
 
     /// Whether [`close`](Self::close) was called, or the user closed the pool.
     pub(super) fn is_closed(&self) -> bool {
-        self.current().is_ok_and(|pair| pair.read.is_closed())
+        self.is_closed.load(Ordering::SeqCst)
+            || self.current().is_ok_and(|pair| pair.read.is_closed())
     }
 
     /// Sees to it that the connections are to `file`, the one that stands in its place now. Until
@@ -192,7 +203,6 @@ impl Maker {
     }
 
     fn pool(&self, connect: SqliteConnectOptions, connections: u32) -> SqlitePool {
-        use std::time::Duration;
         SqlitePoolOptions::new()
             .max_connections(connections)
             // A change may wait its turn behind one that waits for a lock.
