@@ -1,16 +1,14 @@
 //! Issues, lists, rotates and revokes the keys in a SQLite file.
 //!
-//! `cargo run --example keys --features full -- list`
-//!
-//! `TOKEN_AUTH_DB` says which file (token-auth.db).
+//! `cargo run --example keys --features full -- list`; `TOKEN_AUTH_DB` says which file (token-auth.db).
 
 mod show;
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
 use tower_token_auth::{
-    Authenticator, KeyId, KeyManager, NewKey, Owner, Record, ReportSettings, Rotation, SqliteStore,
-    Token,
+    Authenticator, KeyFilter, KeyId, KeyManager, NewKey, Owner, ReportSettings, Rotation,
+    SqliteStore,
 };
 
 const USAGE: &str = "usage: keys create NAME | activate ID | deactivate ID | delete ID | report
@@ -27,53 +25,55 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        ["create", name] => {
-            let (key, token) =
-                keys().await?.create(Owner::staff("keys"), NewKey::named(name)).await?;
-            println!("created {} ({})", key.name(), key.id());
-            shown_once(&token);
+    let order = order(&arguments)?;
+    // Opened, and so made, once the order is known to make sense.
+    let database = env::var("TOKEN_AUTH_DB").unwrap_or_else(|_| "token-auth.db".to_owned());
+    let (auth, guard) = Authenticator::builder(SqliteStore::open(&database).await?).build()?;
+    let done = follow(&auth.keys(), order).await;
+    // A change of which the outcome is not known is settled before this process ends.
+    guard.shutdown(Duration::from_secs(10)).await;
+    done
+}
+
+enum Order<'a> {
+    Create(&'a str),
+    Rotate(KeyId, Rotation),
+    Activate(KeyId),
+    Deactivate(KeyId),
+    Delete(KeyId),
+    List(KeyFilter),
+    Report,
+}
+
+fn order<'a>(arguments: &[&'a str]) -> Result<Order<'a>, String> {
+    let id = |id: &str| id.parse().map_err(|_| format!("`{id}` is no key id; see `keys list`"));
+    let hours = |text: &str| text.parse().map_err(|_| format!("`{text}`: give whole hours"));
+    let grace = |hours: u16| Rotation::with_grace(Duration::from_secs(3600) * hours.into());
+    Ok(match *arguments {
+        ["create", name] => Order::Create(name),
+        ["rotate", key] => Order::Rotate(id(key)?, Rotation::at_once()),
+        ["rotate", key, text] => Order::Rotate(id(key)?, grace(hours(text)?)),
+        ["activate", key] => Order::Activate(id(key)?),
+        ["deactivate", key] => Order::Deactivate(id(key)?),
+        ["delete", key] => Order::Delete(id(key)?),
+        ["list", ref filters @ ..] => Order::List(show::filter(filters)?),
+        ["report"] => Order::Report,
+        _ => return Err(USAGE.to_owned()),
+    })
+}
+
+async fn follow(keys: &KeyManager, order: Order<'_>) -> Result<(), Box<dyn Error>> {
+    match order {
+        Order::Create(name) => {
+            let owner = Owner::staff("keys");
+            show::issued("created", &keys.create(owner, NewKey::named(name)).await?);
         }
-        ["rotate", id] => rotate(id, Rotation::at_once()).await?,
-        ["rotate", id, hours] => {
-            let hours: u16 = hours.parse().map_err(|_| format!("`{hours}`: give whole hours"))?;
-            rotate(id, Rotation::with_grace(Duration::from_secs(3600) * hours.into())).await?;
-        }
-        ["activate", id] => done("activated", &keys().await?.activate(parse(id)?).await?),
-        ["deactivate", id] => done("deactivated", &keys().await?.deactivate(parse(id)?).await?),
-        ["delete", id] => done("deleted", &keys().await?.delete(parse(id)?).await?),
-        ["list", ref filters @ ..] => {
-            let filter = show::filter(filters)?;
-            show::list(&keys().await?, &filter).await?;
-        }
-        ["report"] => show::report(&keys().await?.report(ReportSettings::default()).await?),
-        _ => return Err(USAGE.into()),
+        Order::Rotate(id, rotation) => show::issued("rotated", &keys.rotate(id, rotation).await?),
+        Order::Activate(id) => println!("activated {}", keys.activate(id).await?.name()),
+        Order::Deactivate(id) => println!("deactivated {}", keys.deactivate(id).await?.name()),
+        Order::Delete(id) => println!("deleted {}", keys.delete(id).await?.name()),
+        Order::List(filter) => show::list(keys, &filter).await?,
+        Order::Report => show::report(&keys.report(ReportSettings::default()).await?),
     }
     Ok(())
-}
-
-/// Opened once the arguments are known to be right.
-async fn keys() -> Result<KeyManager, Box<dyn Error>> {
-    let database = env::var("TOKEN_AUTH_DB").unwrap_or_else(|_| "token-auth.db".to_owned());
-    let (auth, _guard) = Authenticator::builder(SqliteStore::open(&database).await?).build()?;
-    Ok(auth.keys())
-}
-
-async fn rotate(id: &str, rotation: Rotation) -> Result<(), Box<dyn Error>> {
-    let (key, token) = keys().await?.rotate(parse(id)?, rotation).await?;
-    println!("rotated {}: {} replaces {id}", key.name(), key.id());
-    shown_once(&token);
-    Ok(())
-}
-
-fn done(what: &str, key: &Record) {
-    println!("{what} {}", key.name());
-}
-
-fn shown_once(token: &Token) {
-    println!("its token, shown this once: {}", token.expose());
-}
-
-fn parse(id: &str) -> Result<KeyId, String> {
-    id.parse().map_err(|_| format!("`{id}` is no key id; `keys list` shows them"))
 }

@@ -3,7 +3,7 @@
 use std::{error::Error, time::SystemTime};
 
 use chrono::{DateTime, Duration, Utc};
-use tower_token_auth::{KeyFilter, KeyManager, KeyReport, Page, Record};
+use tower_token_auth::{KeyFilter, KeyManager, KeyReport, Page, Record, Token};
 
 /// `owner=ada unused=90` and so on.
 pub(crate) fn filter(words: &[&str]) -> Result<KeyFilter, String> {
@@ -17,8 +17,9 @@ pub(crate) fn filter(words: &[&str]) -> Result<KeyFilter, String> {
         };
         filter = match word.split_once('=') {
             Some(("owner", id)) => filter.owner(id),
-            Some(("active", "true")) => filter.active(true),
-            Some(("active", "false")) => filter.active(false),
+            Some(("active", flag)) => {
+                filter.active(flag.parse().map_err(|_| format!("`{word}`: say true or false"))?)
+            }
             Some(("expiring", text)) => filter.expires_before(now + days(text)?),
             Some(("unused", text)) => filter.unused_since(now - days(text)?),
             Some(("tag", tag)) => filter.tag(tag),
@@ -29,24 +30,28 @@ pub(crate) fn filter(words: &[&str]) -> Result<KeyFilter, String> {
     Ok(filter)
 }
 
+/// A key, and its token this once.
+pub(crate) fn issued(what: &str, (record, token): &(Record, Token)) {
+    println!("{what} {} ({})", record.name(), record.id());
+    println!("its token, shown this once: {}", token.expose());
+}
+
 pub(crate) async fn list(keys: &KeyManager, filter: &KeyFilter) -> Result<(), Box<dyn Error>> {
+    let mut page = keys.list(filter.clone(), Page::default()).await?;
     head();
-    let mut page = Some(Page::default());
-    while let Some(wanted) = page {
-        let listed = keys.list(filter.clone(), wanted).await?;
-        listed.keys.iter().for_each(row);
-        page = listed.next.map(|next| Page::default().after(next));
+    loop {
+        page.keys.iter().for_each(row);
+        let Some(next) = page.next else { return Ok(()) };
+        page = keys.list(filter.clone(), Page::default().after(next)).await?;
     }
-    Ok(())
 }
 
 pub(crate) fn report(report: &KeyReport) {
     let day = |at: DateTime<Utc>| at.format("%Y-%m-%d").to_string();
     let unused = format!("not used since {}", day(report.unused_since));
     let old = format!("made before {}", day(report.old_before));
-    let parts =
-        [("never used", &report.never_used), (&unused, &report.unused), (&old, &report.old)];
-    for (what, page) in parts {
+    let never = ("never used", &report.never_used);
+    for (what, page) in [never, (&unused, &report.unused), (&old, &report.old)] {
         let more = if page.next.is_some() { " or more" } else { "" };
         println!("{} active keys{more} {what}", page.keys.len());
         if !page.keys.is_empty() {
@@ -57,10 +62,8 @@ pub(crate) fn report(report: &KeyReport) {
 }
 
 fn head() {
-    println!(
-        "{:<36}  {:<20}  {:<10}  {:<8}  {:<9}  {:<19}  last_used_at",
-        "id", "name", "owner", "digest", "is_active", "expires_at"
-    );
+    let [id, name, owner, expires] = ["id", "name", "owner", "expires_at"];
+    println!("{id:<36}  {name:<20}  {owner:<10}  digest    is_active  {expires:<19}  last_used_at");
 }
 
 fn row(record: &Record) {
@@ -68,12 +71,8 @@ fn row(record: &Record) {
     let time = |at: Option<DateTime<Utc>>| {
         at.map_or("never".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S").to_string())
     };
-    let (id, owner) = (key.id().to_string(), key.owner_id().as_str());
-    let (expires_at, last_used_at) = (time(key.expires_at()), time(key.last_used_at()));
+    let (id, name, owner) = (key.id().to_string(), key.name(), key.owner_id().as_str());
     let (digest, is_active) = (key.identifier(), key.is_active());
-    let name = key.name();
-    println!(
-        "{id:<36}  {name:<20}  {owner:<10}  {digest:<8}  {is_active:<9}  {expires_at:<19}  \
-         {last_used_at}"
-    );
+    let (expires, used) = (time(key.expires_at()), time(key.last_used_at()));
+    println!("{id:<36}  {name:<20}  {owner:<10}  {digest}  {is_active:<9}  {expires:<19}  {used}");
 }
