@@ -118,13 +118,18 @@ async fn repair_owner(
 }
 
 /// What an owner is to become; `None` if they were deleted since, as they then stay so.
+///
+/// An owner's row does not tell whether it was changed and changed back since: one that stands as the
+/// lost transaction read it may be what another process has put in order meanwhile. So what the change
+/// gave is given again only where it has landed, and what it took away is taken in any case.
 fn owner_again(
     now: Option<&Owner>,
     before: Option<&Owner>,
     after: &Owner,
     is_overtaken: bool,
 ) -> Option<Owner> {
-    if !is_overtaken && (now == before || now == Some(after)) {
+    let is_new = now.is_none() && before.is_none();
+    if !is_overtaken && (is_new || now == Some(after)) {
         return Some(after.clone());
     }
     let now = now?.clone();
