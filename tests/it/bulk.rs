@@ -101,7 +101,8 @@ async fn a_batch_more_or_less_makes_no_difference() {
     assert_eq!(setup.keys().revoke_all("without keys").await.unwrap(), 0);
 }
 
-// Negative control: with an inclusive comparison, or without `deletion`'s relatives, it fails.
+// Negative control: with an inclusive comparison in `KeyFilter::admits`, what expires at the very moment
+// goes too.
 #[tokio::test]
 async fn delete_expired_deletes_what_expired_before_the_moment_and_nothing_else() {
     on_each(stores::all().await, async |setup| {
@@ -135,7 +136,7 @@ async fn delete_expired_deletes_what_expired_before_the_moment_and_nothing_else(
 }
 
 // A moment just read is not in the future, though it has nanoseconds and the manager's clock has not.
-// Negative control: without `to_micros` on what is passed in, most rounds fail.
+// Negative control: without `to_micros` on what is passed in, one of the first rounds fails.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "it is about the real clock")]
 async fn delete_expired_takes_a_moment_just_read() {
@@ -238,7 +239,7 @@ async fn a_key_whose_predecessor_is_used_is_not_unused() {
     .await;
 }
 
-// Negative control: without each of these questions, a key that is used every minute is cut off.
+// Negative control: without the question about the window, its lines are admitted.
 #[tokio::test]
 async fn deactivate_unused_refuses_where_a_used_key_may_look_unused() {
     let (memory, window) = (MemoryStore::new(), Duration::from_secs(90));

@@ -192,8 +192,8 @@ async fn refused(setup: &Setup, imported: ImportedKey, is: fn(&KeyError) -> bool
     assert!(setup.all_rows().await.is_empty(), "nothing changed");
 }
 
-// Negative controls: without `year` on the creation and the last use, and without the look at what the
-// schema keeps of uses, their lines fail.
+// Negative controls: without `year` on the creation, and without the look at what the schema keeps of
+// uses, their lines fail.
 #[tokio::test]
 async fn bad_input_is_refused_with_a_reason() {
     on_each(stores::all().await, async |setup| {

@@ -206,9 +206,9 @@ async fn the_old_key_expires_at_the_earlier_of_its_own_expiry_and_the_grace_s_en
 
 // "without grace it deactivates it as well, so that no clock brings it back". Where the schema has
 // no flag, only its going is beyond every clock.
-// Negative controls: with the flag left on, the two stores without activation fail first (they kept
-// an expired row, which the clock's step brought back); with the expiry of a schema without lineage
-// left alone, "without lineage" fails.
+// Negative controls: with the flag left on it fails; with an expired row kept where there is no flag,
+// the clock's step brings it back; with the expiry of a schema without lineage left alone, that store
+// fails.
 #[tokio::test]
 async fn without_a_grace_no_clock_brings_the_old_key_back() {
     on_each(stores::all().await, async |setup| {
@@ -676,9 +676,8 @@ async fn graces_of_unusual_lengths() {
 }
 
 // "Two concurrent rotations of one key leave one successor", whatever grace they give.
-// Negative control: with the store's transactions taken away (its `change` reads the family before it
-// takes its lock) the conformance suite already fails; with `family.successor` ignored, the stores
-// with lineage answer `rotated already` from their index, and with that ignored too, this fails.
+// Negative control: with `family.successor` ignored, the stores' own index still stops the second
+// rotation; with the index of the one in memory ignored too, this fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_at_once_leave_one_successor() {
     for round in 0..support::rounds(8, 200) {

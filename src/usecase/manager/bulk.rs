@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// How many keys one transaction changes: few enough that others wait for it only milliseconds.
+/// How many keys one transaction changes: few enough that others wait for it some tens of
+/// milliseconds at most, on an embedded store.
 const BATCH: u32 = 200;
 
 impl KeyManager {

@@ -35,6 +35,8 @@ enum Refusal {
     Hidden,
     Forbidden(&'static str),
     Rule(Cow<'static, str>),
+    /// There is an owner of that id already, or none.
+    Owner(fn() -> KeyError),
 }
 
 impl<'a> Judgement<'a> {
@@ -109,6 +111,11 @@ impl<'a> Judgement<'a> {
         self.refuse(Refusal::Rule(rule.into()))
     }
 
+    /// Refuses for what is stored of an owner.
+    pub(super) fn finds(&mut self, error: fn() -> KeyError) {
+        self.refusal = Some(Refusal::Owner(error));
+    }
+
     fn refuse(&mut self, refusal: Refusal) -> bool {
         self.refusal = Some(refusal);
         false
@@ -125,6 +132,7 @@ impl<'a> Judgement<'a> {
                 Refusal::Hidden => KeyError::no_such_key(),
                 Refusal::Forbidden(words) => KeyError::forbidden(words),
                 Refusal::Rule(words) => KeyError::business_rule(words),
+                Refusal::Owner(error) => error(),
             },
             _ => otherwise(error),
         }
@@ -133,4 +141,22 @@ impl<'a> Judgement<'a> {
 
 fn may_be_handed(row: Option<&Owner>, owner: &OwnerId) -> bool {
     row.is_some_and(|row| row.is_active() && (row.id() == owner || row.is_superuser()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Negative control: without `begin`'s line the store's own trouble is told as the first try's no.
+    #[test]
+    fn what_an_earlier_try_was_refused_for_does_not_explain_a_later_one() {
+        let issuing = Issuing::default();
+        let mut judgement = Judgement::new(&issuing, None, None);
+        judgement.begin();
+        assert!(!judgement.breaks("a rule"));
+        judgement.begin();
+        assert!(judgement.admits(&Owner::staff("ada")));
+        let error = judgement.explain(StoreError::not_applied(), KeyError::changing_key);
+        assert!(error.is_unavailable(), "{error}");
+    }
 }

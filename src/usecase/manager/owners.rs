@@ -94,15 +94,11 @@ impl KeyManager {
         let owner = owner.into();
         limits::owner(&owner)?;
         let id = owner.id().clone();
-        let mut is_taken = false;
-        let made = self.change_owner(repository, &id, |stored| {
-            is_taken = stored.is_some();
-            stored.is_none().then(|| owner.clone())
-        });
-        match made.await {
-            Err(error) if is_taken && !error.is_forbidden() => Err(KeyError::owner_exists()),
-            made => made,
-        }
+        self.change_owner(repository, &id, |stored| match stored {
+            Some(_) => Err(KeyError::owner_exists),
+            None => Ok(owner.clone()),
+        })
+        .await
     }
 
     /// Finds an owner by its id.
@@ -142,15 +138,11 @@ impl KeyManager {
         let repository = self.owners()?;
         let id = id.into();
         update.check()?;
-        let mut is_missing = false;
-        let changed = self.change_owner(repository, &id, |stored| {
-            is_missing = stored.is_none();
-            stored.map(|owner| update.apply(owner.clone()))
-        });
-        match changed.await {
-            Err(error) if is_missing && !error.is_forbidden() => Err(KeyError::no_such_owner()),
-            changed => changed,
-        }
+        self.change_owner(repository, &id, |stored| match stored {
+            Some(owner) => Ok(update.apply(owner.clone())),
+            None => Err(KeyError::no_such_owner),
+        })
+        .await
     }
 
     /// Lets the owner's keys be used again, those that are active themselves.
@@ -200,7 +192,7 @@ impl KeyManager {
         &self,
         repository: &dyn DynRepository,
         id: &OwnerId,
-        mut edit: impl FnMut(Option<&Owner>) -> Option<Owner> + Send,
+        mut edit: impl FnMut(Option<&Owner>) -> Result<Owner, fn() -> KeyError> + Send,
     ) -> Result<Owner, KeyError> {
         let about = [Subject::Owner(id.clone())];
         for _ in 0..MAX_ROUNDS {
@@ -219,7 +211,7 @@ impl KeyManager {
                 if is_unsettled {
                     return None;
                 }
-                let after = edit(stored)?;
+                let after = edit(stored).map_err(|error| judgement.finds(error)).ok()?;
                 ledger.owner(stored, &after);
                 Some(after)
             };

@@ -2,10 +2,11 @@
 //! transactions that are run again, an index that notices what a look did not.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
+use futures_util::future::BoxFuture;
 use tower_token_auth::{
     ApiKey, DigestAlgorithm, KeyId, MemoryStore, Owner, OwnerId, Record, TokenDigest,
     store::{
@@ -22,12 +23,22 @@ pub(crate) struct Quirky {
     is_blind: bool,
     is_retrying: bool,
     is_losing: Arc<AtomicBool>,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+/// What another process does between two tries of one transaction.
+type Meanwhile = Box<dyn FnOnce(MemoryStore) -> BoxFuture<'static, ()> + Send>;
 
 impl Quirky {
     pub(crate) fn over(rows: MemoryStore) -> Self {
-        let (can, is_losing) = (Capabilities::all(), Arc::default());
-        Self { rows, can, is_blind: false, is_retrying: false, is_losing }
+        Self {
+            rows,
+            can: Capabilities::all(),
+            is_blind: false,
+            is_retrying: false,
+            is_losing: Arc::default(),
+            meanwhile: Arc::default(),
+        }
     }
 
     /// Drops what this schema can't keep.
@@ -43,6 +54,27 @@ impl Quirky {
     /// Runs every transaction twice, as one that lost a race for a lock does.
     pub(crate) fn retrying(self) -> Self {
         Self { is_retrying: true, ..self }
+    }
+
+    /// The rows themselves, past every quirk.
+    pub(crate) fn rows(&self) -> MemoryStore {
+        self.rows.clone()
+    }
+
+    /// Lets `other` happen between the two tries of the next transaction.
+    pub(crate) fn between_tries<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        other: impl FnOnce(MemoryStore) -> F + Send + 'static,
+    ) {
+        let other: Meanwhile = Box::new(|rows| Box::pin(other(rows)));
+        *self.meanwhile.lock().unwrap() = Some(other);
+    }
+
+    async fn between(&self) {
+        let other = self.meanwhile.lock().unwrap().take();
+        if let Some(other) = other {
+            other(self.rows.clone()).await;
+        }
     }
 
     /// Rolls the next change back, and answers with an error that does not say so.
@@ -107,6 +139,7 @@ impl KeyRepository for Quirky {
             };
             let first = (self.kept(key.clone()), owner.clone());
             let _ = self.rows.insert(first.0, first.1, caller, &mut rolled_back).await;
+            self.between().await;
         }
         self.rows.insert(self.kept(key), owner, caller, judge).await
     }
@@ -132,6 +165,7 @@ impl KeyRepository for Quirky {
                 (Some(family.key.id()) != ids.last().copied()).then(Vec::new)
             };
             let _ = self.rows.change(ids, caller, &mut rolled_back).await;
+            self.between().await;
         }
         if is_lost {
             return Err(StoreError::other("a test said so"));
@@ -170,6 +204,7 @@ impl KeyRepository for Quirky {
                 None
             };
             let _ = self.rows.change_owner(id, caller, &mut rolled_back).await;
+            self.between().await;
         }
         self.rows.change_owner(id, caller, edit).await
     }

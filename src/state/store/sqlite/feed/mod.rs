@@ -29,7 +29,7 @@ use super::{
 };
 
 /// How often it is looked whether anything changed: a change made elsewhere holds a tenth of a
-/// second later at most, and a look costs some 50 µs of one core.
+/// second later at most, and ten looks a second are next to nothing.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Hears of changes that other processes make to a SQLite database, whatever program makes them.
