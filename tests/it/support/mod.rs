@@ -1,5 +1,9 @@
 //! What several subjects need: a store that can be scripted, and keys put straight into a store.
-#![allow(dead_code, reason = "a build with few features leaves some helpers unused")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a build with few features leaves some helpers unused"
+)]
 
 pub(crate) mod http;
 mod late;
