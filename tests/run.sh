@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs the tests, all of them or the parts that are named:
 #
-#   tests/run.sh [lib] [it] [doc] [examples] [models] [bench-smoke]
+#   tests/run.sh [lib] [it] [doc] [examples] [models] [stateful] [bench-smoke]
 #
 # TOKEN_AUTH_FULL=1 runs every count in full; without it a stated share is run. A test that had to
 # leave something out prints a line that begins with `SKIPPED `, and that fails the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(lib it doc examples models bench-smoke)
+all=(lib it doc examples models stateful bench-smoke)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all[@]}")
 for part in "${parts[@]}"; do
@@ -68,6 +68,9 @@ for part in "${parts[@]}"; do
         models)
             model loom
             model shuttle
+            ;;
+        stateful)
+            run cargo test --profile stateful -p token-auth-stateful -- --nocapture --test-threads=1
             ;;
         # Unoptimized and short: it shows that the report still runs, not how fast anything is.
         bench-smoke) run cargo test --bench report "${features[@]}" -- --smoke ;;

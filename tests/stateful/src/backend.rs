@@ -1,0 +1,106 @@
+//! The stores that two processes share.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+use tower_token_auth::{
+    Authenticator, AuthenticatorBuilder, MemoryStore, SqliteStore, store::KeyRepository,
+};
+
+use crate::watched::Watched;
+
+/// A kind of store, and how an authenticator is set up on it.
+///
+/// A variant whose processes hear of each other's changes through a revocation feed says so by
+/// `HEARS` and adds its feed in `builder`; nothing else depends on it.
+pub trait Backend: Sized {
+    type Store: KeyRepository + Clone;
+    const NAME: &'static str;
+    const HEARS: bool = false;
+
+    /// Made once for many cases, on a thread of its own.
+    fn new() -> Self;
+
+    /// An empty store, as each of the two processes opens it.
+    fn open(&mut self) -> impl Future<Output = [Self::Store; 2]>;
+
+    /// Gives it back: nothing of it is used any more.
+    fn close(&mut self, stores: [Self::Store; 2]) -> impl Future<Output = ()>;
+
+    fn builder(store: Watched<Self::Store>) -> AuthenticatorBuilder {
+        Authenticator::builder(store)
+    }
+}
+
+pub struct Memory;
+
+impl Backend for Memory {
+    type Store = MemoryStore;
+    const NAME: &'static str = "memory";
+
+    fn new() -> Self {
+        Self
+    }
+
+    async fn open(&mut self) -> [MemoryStore; 2] {
+        let store = MemoryStore::new();
+        [store.clone(), store]
+    }
+
+    async fn close(&mut self, _: [MemoryStore; 2]) {}
+}
+
+/// Two stores with pools of their own on one file, as two processes have them. The file is in a
+/// folder in memory where there is one, as nothing is asked of a disk here.
+pub struct Sqlite {
+    folder: TempDir,
+    cases: usize,
+}
+
+impl Sqlite {
+    /// A database with its tables, made once and copied for each case.
+    fn template(&self) -> PathBuf {
+        self.folder.path().join("template.db")
+    }
+}
+
+impl Backend for Sqlite {
+    type Store = SqliteStore;
+    const NAME: &'static str = "SQLite";
+
+    fn new() -> Self {
+        Self { folder: folder().expect("a folder for temporary files"), cases: 0 }
+    }
+
+    async fn open(&mut self) -> [SqliteStore; 2] {
+        let template = self.template();
+        if self.cases == 0 {
+            let store = SqliteStore::open(&template).await.expect("a new database");
+            store.close().await;
+        }
+        self.cases += 1;
+        let path = self.folder.path().join("keys.db");
+        fs::copy(&template, &path).expect("a folder that can be written");
+        let options = || SqliteStore::options().read_connections(1);
+        [options().open(&path).await.unwrap(), options().open(&path).await.unwrap()]
+    }
+
+    async fn close(&mut self, stores: [SqliteStore; 2]) {
+        for store in stores {
+            store.close().await;
+        }
+        let path = self.folder.path().join("keys.db");
+        fs::remove_file(path).expect("the file is there");
+    }
+}
+
+fn folder() -> io::Result<TempDir> {
+    let in_memory = Path::new("/dev/shm");
+    tempfile::Builder::new()
+        .prefix("token-auth-stateful")
+        .tempdir_in(in_memory)
+        .or_else(|_| tempfile::tempdir())
+}
