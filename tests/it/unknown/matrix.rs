@@ -118,10 +118,8 @@ async fn is_suspect_where_touched(world: &World<Scripted>, sound: &Sound, what: 
 
 /// I3, for every change and every way of losing it, with keys that are cached and keys that are not.
 ///
-/// Seen to fail, each alone: without `Armed`'s `drop`, with its `drop` disarmed while panicking,
-/// without the mark in `Cache::suspect`, without the look at suspects in `Cache::lookup` and in
-/// `Cache::fetch`, with lost changes forgotten instead of repaired, with a deletion whose digest is
-/// not suspect, and with a toggle that is made again as a toggle.
+/// The look at suspects in `Cache::lookup` only saves a read: the stamp that is set at the loss, and the
+/// look in `Cache::fetch`, hold without it.
 #[tokio::test(start_paused = true)]
 async fn whatever_is_lost_is_suspect_until_it_is_settled_as_it_should_be() {
     let mut lost = 0;
