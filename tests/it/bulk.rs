@@ -10,7 +10,7 @@ use tower_token_auth::{
 };
 
 use crate::support::{
-    self, Quirky, Scripted,
+    self, Fate, Quirky, Scripted,
     stores::{self, Setup, on_each, seed, start},
 };
 
@@ -406,4 +406,123 @@ async fn bulk_changes_beside_others() {
         }
     })
     .await;
+}
+
+/// Whoever makes keys as fast as they are ended is not run after for ever.
+///
+/// Negative control: without the end of a pass, or with passes without end, it goes on until no key is
+/// made any more.
+#[tokio::test(start_paused = true)]
+async fn revoke_all_ends_though_keys_are_made_faster() {
+    let waiting = Waiting::over(|key| key).await;
+    waiting.store.step_changes(3);
+    let (store, begun) = (waiting.store.clone(), waiting.store.changes_so_far());
+    let maker = tokio::spawn(async move {
+        for n in 1..=100 {
+            store.changes_begun(begun + n).await;
+            let token = format!("made-while-it-runs-{n}");
+            let at = start() + micros(n as i64);
+            let digest = support::digest(&store, &token);
+            let key = ApiKey::new(KeyId::random(), digest, "ada".into(), at);
+            let owner = Owner::staff("ada");
+            store.rows().insert(key, owner, None, &mut |_, _| true).await.unwrap();
+        }
+    });
+    let keys = support::authenticator(waiting.store.clone()).keys();
+    let revoked = keys.revoke_all("ada").await.unwrap();
+    assert!((5..20).contains(&revoked), "{revoked}");
+    assert!(!maker.is_finished());
+    maker.abort();
+    for n in 0..5 {
+        assert!(!waiting.stored(n).await.unwrap().is_active(), "{n}");
+    }
+}
+
+/// A key that can't be settled keeps nothing from the others, and of one owner's keys it is told that
+/// not all were ended.
+///
+/// Negative control: it fails with unsettled keys left in the batch, with relatives that are not asked
+/// about, with a decision to write nothing that asks for the relatives to be settled, and with one
+/// owner's error forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_can_not_be_settled_holds_up_no_other() {
+    let waiting = Waiting::over(|key| key.with_expires_at(Some(days_ago(2)))).await;
+    let clock = tower_token_auth::testing::ManualClock::at(start());
+    let auth = Authenticator::builder(waiting.store.clone()).clock(clock);
+    let keys = auth.last_used(LastUsed::default()).build().unwrap().0.keys();
+    let stuck = waiting.all[2].id();
+    // The last one replaced it, so that what becomes of the two depends on each other.
+    let linked = waiting.all[4].clone().with_predecessor(Some(stuck));
+    support::edit(waiting.store.rows(), linked.id(), |_| Some(linked.clone())).await.unwrap();
+    let is_done = [true, true, false, true, false];
+    waiting.store.stick(Some(stuck));
+    assert!(keys.deactivate(stuck).await.unwrap_err().is_outcome_unknown());
+
+    assert_eq!(keys.deactivate_unused(days_ago(9)).await.unwrap(), 3);
+    for (n, is_done) in is_done.into_iter().enumerate() {
+        assert_eq!(waiting.stored(n).await.unwrap().is_active(), !is_done, "{n}");
+    }
+    for n in [0, 1, 3] {
+        let on = waiting.all[n].clone();
+        support::edit(waiting.store.rows(), on.id(), |_| Some(on.clone())).await.unwrap();
+    }
+    let error = keys.revoke_all("ada").await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("earlier change"), "{error}");
+    for (n, is_done) in is_done.into_iter().enumerate() {
+        assert_eq!(waiting.stored(n).await.unwrap().is_active(), !is_done, "{n}");
+    }
+    assert_eq!(keys.delete_expired(days_ago(1)).await.unwrap(), 3);
+    for (n, is_done) in is_done.into_iter().enumerate() {
+        assert_eq!(waiting.stored(n).await.is_none(), is_done, "{n}");
+    }
+
+    waiting.store.stick(None);
+    assert_eq!(keys.revoke_all("ada").await.unwrap(), 1, "the other one is off by then");
+    assert_eq!(keys.delete_expired(days_ago(1)).await.unwrap(), 2);
+}
+
+/// On a bad day, with one batch after another lost, a single key can still be revoked.
+///
+/// Negative control: with places kept for relatives that are not there, half as many batches find room.
+#[tokio::test(start_paused = true)]
+async fn lost_batches_leave_room_for_a_single_key() {
+    let store = Scripted::new();
+    let mut last = None;
+    for n in 0..40 {
+        for key in 0..200 {
+            let (owner, token) = (Owner::staff(format!("owner-{n}")), format!("{n}-{key}"));
+            let key = support::issue_with(store.rows(), &token, owner, |key| key).await;
+            last = Some(key.id());
+        }
+    }
+    let keys = support::authenticator(store.clone()).keys();
+    store.changes(Fate::LostBefore);
+    let mut lost = 0;
+    for n in 0..40 {
+        let error = keys.revoke_all(format!("owner-{n}")).await.unwrap_err();
+        lost += usize::from(error.is_outcome_unknown());
+        assert!(error.is_outcome_unknown() || error.is_unavailable(), "{error}");
+    }
+    assert_eq!(lost, 19, "of 200 keys each, beside room for another 401 in 4,096");
+    // Once the store answers, one that no batch was about can be revoked at once.
+    store.changes(Fate::Made);
+    assert!(!keys.deactivate(last.unwrap()).await.unwrap().key().is_active());
+}
+
+/// A successor of this owner whose predecessor somebody gave to another owner by hand goes like the
+/// others.
+///
+/// Negative control: where the two "go together or stay", as in the changes of many owners' keys, both
+/// stay.
+#[tokio::test]
+async fn revoke_all_ends_a_key_whose_predecessor_is_another_owner_s() {
+    let store = MemoryStore::new();
+    let ours = support::issue_with(&store, "new", Owner::staff("ada"), |key| key).await;
+    let theirs = support::issue_with(&store, "old", Owner::staff("bob"), |key| key).await;
+    let linked = ours.clone().with_predecessor(Some(theirs.id()));
+    support::edit(&store, ours.id(), |_| Some(linked.clone())).await.unwrap();
+    let keys = support::authenticator(store.clone()).keys();
+    assert_eq!(keys.revoke_all("ada").await.unwrap(), 2, "with what was in its grace beside it");
+    let stored = store.get(ours.id()).await.unwrap().unwrap();
+    assert!(!stored.key().is_active());
 }

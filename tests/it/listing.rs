@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tower_token_auth::{
-    ApiKey, KeyFilter, KeyId, KeyManager, KeyPage, NewKey, Owner, Page, RejectionKind, Relation,
-    ReportSettings, store::Cursor,
+    ApiKey, DigestAlgorithm, KeyFilter, KeyId, KeyManager, KeyPage, NewKey, Owner, Page,
+    RejectionKind, Relation, ReportSettings, TokenDigest, store::Cursor,
 };
 
 use crate::support::{
@@ -210,6 +210,12 @@ async fn a_filter_that_no_key_could_pass_is_refused_with_a_reason() {
         (KeyFilter::all().tag(""), "a tag to look for is not empty"),
         (KeyFilter::all().text(""), "a text to look for is not empty"),
         (KeyFilter::all().text("x".repeat(256)), "at most 255 characters"),
+        (KeyFilter::all().owner(""), "an owner's id has 1 to 128 bytes"),
+        (KeyFilter::all().readable_by("x".repeat(129)), "an owner's id has 1 to 128 bytes"),
+        (
+            KeyFilter::all().digest(TokenDigest::of(DigestAlgorithm::Sha512, "a")),
+            "keeps sha256 digests: look for one of those",
+        ),
     ] {
         let error = keys.list(filter, Page::default()).await.unwrap_err();
         assert!(error.is_invalid() && error.to_string().contains(why), "{why}: {error}");

@@ -635,3 +635,34 @@ async fn of_several_tries_the_last_one_s_judgement_counts() {
     let error = keys.rotate(id, Rotation::at_once()).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
 }
+
+/// Not even by the change of it that waits to be settled.
+///
+/// Negative control: with the error of `room` handed on as it is, this one is "try again later".
+#[tokio::test(start_paused = true)]
+async fn a_hidden_key_is_not_told_of_by_what_is_unsettled() {
+    let store = Scripted::new();
+    let id = support::issue(&store, support::TOKEN).await.id();
+    let keys = support::authenticator(store.clone()).keys();
+    keys.create_owner("stranger").await.unwrap();
+    store.stick(Some(id));
+    assert!(keys.deactivate(id).await.unwrap_err().is_outcome_unknown());
+    let (hidden, own) = (keys.on_behalf_of("stranger"), keys.on_behalf_of("ada"));
+    for (keys, is_hidden) in [(hidden, true), (own, false)] {
+        for error in [
+            keys.deactivate(id).await.unwrap_err(),
+            keys.delete(id).await.unwrap_err(),
+            keys.update(id, KeyUpdate::new().name("mine")).await.unwrap_err(),
+            keys.rotate(id, Rotation::at_once()).await.unwrap_err(),
+        ] {
+            assert_eq!(error.is_not_found(), is_hidden, "{error}");
+            assert_eq!(error.is_unavailable(), !is_hidden, "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_manager_s_debug_form_tells_for_whom_it_acts() {
+    let keys = support::authenticator(MemoryStore::new()).keys().on_behalf_of("ada");
+    assert!(format!("{keys:?}").contains("ada"));
+}

@@ -620,8 +620,8 @@ async fn a_grace_beyond_what_is_allowed_is_refused_with_a_reason() {
         let before = setup.all_rows().await;
         let month = 30 * DAY;
         let refusals = [
-            (None, month + MICRO, "at most 2592000s"),
-            (None, Duration::MAX, "at most 2592000s"),
+            (None, month + MICRO, "at most 30 days"),
+            (None, Duration::MAX, "at most 30 days"),
             (Some(Duration::from_millis(1_500)), HOUR, "at most 1.5s"),
             (Some(Duration::ZERO), MICRO, "gives no grace: rotate at once"),
             (Some(Duration::ZERO), Duration::from_nanos(1), "gives no grace: rotate at once"),

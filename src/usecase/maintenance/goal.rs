@@ -22,8 +22,9 @@ pub(in crate::usecase) enum Goal {
     /// It was added, and nobody was told its token: it becomes inactive (without an active flag it is
     /// deleted), and nobody's successor.
     Void { key: ApiKey, owner: Owner },
-    /// It was added by its digest, and its client has the token: it is added again.
-    Add { key: ApiKey, owner: Owner },
+    /// It was added by its digest, and its client has the token: it stays if it is there, and is not
+    /// added again if it is not, as another process may have deleted it since.
+    Stay { key: ApiKey, owner: Owner },
     /// It was changed: the change is made again.
     Again(Change),
     /// It was replaced by a key whose token nobody was told: it becomes what it was, if it still is
@@ -59,7 +60,7 @@ impl Goal {
 
     fn row(&self) -> &ApiKey {
         match self {
-            Self::Void { key, .. } | Self::Add { key, .. } | Self::Delete(key) => key,
+            Self::Void { key, .. } | Self::Stay { key, .. } | Self::Delete(key) => key,
             Self::Again(Change { after, .. }) | Self::Restore { after, .. } => after,
             Self::Return { successor, .. } => successor,
         }
@@ -72,7 +73,7 @@ impl Goal {
         match self {
             Self::Again(_) | Self::Restore { .. } => vec![Subject::Key(self.id())],
             Self::Return { key, successor, .. } => [both(key), both(successor)].concat(),
-            Self::Void { key, .. } | Self::Add { key, .. } | Self::Delete(key) => both(key).into(),
+            Self::Void { key, .. } | Self::Stay { key, .. } | Self::Delete(key) => both(key).into(),
         }
     }
 
@@ -89,8 +90,8 @@ impl Goal {
         match self {
             Self::Again(change) => Some(Self::Again(Change { is_overtaken: true, ..change })),
             Self::Return { owner, successor, .. } => Some(Self::Void { key: successor, owner }),
-            Self::Void { .. } | Self::Delete(_) => Some(self),
-            Self::Add { .. } | Self::Restore { .. } => None,
+            Self::Void { .. } | Self::Stay { .. } | Self::Delete(_) => Some(self),
+            Self::Restore { .. } => None,
         }
     }
 
@@ -101,7 +102,7 @@ impl Goal {
             Self::Void { key, owner } | Self::Return { successor: key, owner, .. } => {
                 Some((void(key.clone(), has_flag), owner))
             }
-            Self::Add { key, owner } => Some((key.clone(), owner)),
+            Self::Stay { key, owner } => Some((claim(key.clone(), has_flag), owner)),
             Self::Again(_) | Self::Restore { .. } | Self::Delete(_) => None,
         }
     }
@@ -124,7 +125,10 @@ impl Goal {
                 let undone = is_as_written(now, before, after);
                 vec![KeyWrite::Update(if undone { before.clone() } else { now.clone() })]
             }
-            Self::Add { .. } => Vec::new(),
+            Self::Stay { key, .. } if is_same(now, &claim(key.clone(), has_flag)) => {
+                vec![KeyWrite::Delete(now.id())]
+            }
+            Self::Stay { .. } => Vec::new(),
         }
     }
 }
@@ -153,6 +157,13 @@ impl Change {
         let Self { before, after, .. } = self;
         !after.is_active() && is_same(before, &after.clone().with_updated_at(before.updated_at()))
     }
+}
+
+/// A key that takes another one's place until it is deleted: in a state that nobody gives a key which is
+/// meant to be used, so that the two are told apart.
+fn claim(key: ApiKey, has_flag: bool) -> ApiKey {
+    let expired = key.created_at();
+    void(key, has_flag).with_expires_at(Some(expired))
 }
 
 /// A key that nobody can use. Nobody's successor either, so that the one it was made for may be

@@ -20,9 +20,15 @@ pub(super) struct Lost {
 }
 
 /// Room for the rows of one change, should it be lost.
-pub(in crate::usecase) struct Places(
-    #[expect(dead_code, reason = "held")] pub(super) OwnedSemaphorePermit,
-);
+pub(in crate::usecase) struct Places(pub(super) OwnedSemaphorePermit);
+
+impl Places {
+    /// Gives back what is more than so many rows need.
+    pub(in crate::usecase) fn keep(&mut self, rows: usize) {
+        let surplus = self.0.num_permits().saturating_sub(rows);
+        drop(self.0.split(surplus));
+    }
+}
 
 #[cfg(test)]
 impl Places {

@@ -44,6 +44,14 @@ impl Repair {
         }
     }
 
+    /// How many rows it is about.
+    pub(in crate::usecase) fn rows(&self) -> usize {
+        match self {
+            Self::Keys(goals) => goals.len(),
+            Self::Owner { .. } => 1,
+        }
+    }
+
     /// Whether it is about a key of this owner, or about the owner.
     pub(super) fn is_of(&self, owner: &OwnerId) -> bool {
         match self {

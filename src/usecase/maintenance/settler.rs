@@ -27,12 +27,19 @@ use crate::{
 /// How many rows may be suspect or part of a change that is under way: an ordinary one is kept as it
 /// was and as it is to be, in some two kilobytes.
 const PLACES: usize = 4_096;
+/// The same for changes of many keys, which have room of their own: however many of them are lost on a
+/// bad day, a single key can be revoked.
+const BULK_PLACES: usize = 4_096;
+/// A change of more rows than this is one of many keys.
+const FEW: u32 = 4;
 
 pub(in crate::usecase) struct Settler {
     cache: Arc<Cache>,
     /// `None` where nothing can be changed, and so nothing can be lost.
     repository: Option<Arc<dyn DynRepository>>,
     places: Arc<Semaphore>,
+    /// The same for changes of many.
+    bulk_places: Arc<Semaphore>,
     pub(super) queue: Queue,
     /// Turns to ask the store.
     pub(super) turns: Semaphore,
@@ -52,6 +59,7 @@ impl Settler {
             cache,
             repository,
             places: Arc::new(Semaphore::new(PLACES)),
+            bulk_places: Arc::new(Semaphore::new(BULK_PLACES)),
             queue: Queue::default(),
             turns: Semaphore::new(TRIES_AT_ONCE),
             hurry: Notify::new(),
@@ -62,7 +70,8 @@ impl Settler {
 
     /// Takes room for a change of so many rows, if there is enough left.
     pub(in crate::usecase) fn places(&self, rows: u32) -> Option<Places> {
-        Arc::clone(&self.places).try_acquire_many_owned(rows).ok().map(Places)
+        let places = if rows > FEW { &self.bulk_places } else { &self.places };
+        Arc::clone(places).try_acquire_many_owned(rows).ok().map(Places)
     }
 
     /// Takes over a change whose outcome is unknown: from here on nothing is said about its subjects.

@@ -8,23 +8,27 @@ use super::{
     to_micros,
 };
 use crate::{
-    state::store::{Cursor, Family, KeyFilter, KeyQuery, KeyWrite},
+    state::store::{Cursor, Family, KeyFilter, KeyOrder, KeyQuery, KeyWrite},
     value::{
         key::{KeyId, Record},
         owner::OwnerId,
+        subject::Subject,
     },
 };
 
 /// How many keys one transaction changes: few enough that others wait for it some tens of
 /// milliseconds at most, on an embedded store.
 const BATCH: u32 = 200;
+/// How often keys are gone through again for those that were made or changed meanwhile.
+const MAX_PASSES: usize = 8;
 
 impl KeyManager {
     /// Deactivates every active key of the owner for good, those in a grace included; on a schema
-    /// without an active flag it deletes them. Says how many. Keys that are made afterwards are not
-    /// touched: deactivate the owner to refuse those too.
+    /// without an active flag it deletes them. Says how many.
     ///
     /// It goes on in batches, each a transaction of its own. If it fails on the way, call it again.
+    /// Keys that are made meanwhile are ended as well, unless they are made faster than it goes; those
+    /// that are made afterwards are not touched. Deactivate the owner first to refuse all of them.
     ///
     /// # Errors
     /// `is_forbidden` on behalf of anybody but the owner and superusers; `is_not_found` when there is
@@ -108,18 +112,24 @@ impl KeyManager {
         now: DateTime<Utc>,
         mut writes: impl FnMut(&Family) -> Vec<KeyWrite> + Send,
     ) -> Result<u64, KeyError> {
-        self.settled_under(&filter).await?;
+        // A key that a lost change would make active is not in any list yet.
+        let about = self.inner.settler.unsettled_of(filter.owner.as_ref());
+        let settled = self.settled(&about).await;
         let mut changed = 0;
-        loop {
-            // Once more after a pass that changed any: keys that others made or changed behind its back.
+        // Once more after a pass that changed any: keys that others made or changed behind its back.
+        // Whoever makes them faster than they are changed is not run after for ever.
+        for _ in 0..MAX_PASSES {
             match self.pass(&filter, or, now, &mut writes).await? {
-                0 => return Ok(changed),
+                0 => break,
                 more => changed += more,
             }
         }
+        // Of one owner's keys all must be changed; of the others as many as can be will do.
+        if filter.owner.is_some() { settled.map(|()| changed) } else { Ok(changed) }
     }
 
-    /// Goes once through the keys that pass the filter, from the oldest to the newest.
+    /// Goes once through the keys that pass the filter, from the oldest to the one that is the newest
+    /// now.
     async fn pass(
         &self,
         filter: &KeyFilter,
@@ -127,19 +137,30 @@ impl KeyManager {
         now: DateTime<Utc>,
         writes: &mut (impl FnMut(&Family) -> Vec<KeyWrite> + Send),
     ) -> Result<u64, KeyError> {
+        let repository = self.repository()?;
+        let newest = KeyQuery::first(1).filter(filter.clone()).order(KeyOrder::NewestFirst);
+        let newest = repository.list(newest).await.map_err(KeyError::reading)?;
+        let Some(end) = newest.first().map(|newest| Cursor::behind(newest.key())) else {
+            return Ok(0);
+        };
         let (mut changed, mut after) = (0, None);
-        loop {
+        while after < Some(end) {
             let query = KeyQuery::first(BATCH).filter(filter.clone()).after(after);
-            let batch = self.repository()?.list(query).await.map_err(KeyError::reading)?;
-            let Some(last) = batch.last() else { return Ok(changed) };
+            let batch = repository.list(query).await.map_err(KeyError::reading)?;
+            let Some(last) = batch.last() else { break };
             after = Some(Cursor::behind(last.key()));
-            let ids: Vec<KeyId> = batch.iter().map(Record::id).collect();
+            let is_unsettled = |id: &KeyId| self.inner.settler.is_unsettled(&[Subject::Key(*id)]);
+            let ids = batch.iter().map(Record::id).filter(|id| !is_unsettled(id));
+            let ids: Vec<KeyId> = ids.collect();
+            if ids.is_empty() {
+                continue;
+            }
             let outcome = self.change_keys(&ids, |family, judgement| {
                 // Both are asked again inside the transaction, where it counts.
                 let may = judgement.lets_rule(family.caller.as_ref(), or);
-                // What ends a key ends the one that it replaced: they go together, or stay.
                 let passes = filter.admits(family.key.key())
-                    && in_grace(family, now).is_none_or(|older| filter.admits(older));
+                    && (or.is_some() || ends_with_its_predecessor(filter, family, now))
+                    && self.unsettled_in(family).is_none();
                 may.then(|| if passes { writes(family) } else { Vec::new() })
             });
             match outcome.await {
@@ -148,13 +169,11 @@ impl KeyManager {
                 Err(error) => return Err(error),
             }
         }
+        Ok(changed)
     }
+}
 
-    /// Makes good what was lost before: a key that it would make active is not in any list yet. One
-    /// owner's must all be; for the others as many as can be will do.
-    async fn settled_under(&self, filter: &KeyFilter) -> Result<(), KeyError> {
-        let about = self.inner.settler.unsettled_of(filter.owner.as_ref());
-        let settled = self.settled(&about).await;
-        if filter.owner.is_some() { settled } else { Ok(()) }
-    }
+/// What ends a key ends the one that it replaced: they go together, or stay. One owner's all go.
+fn ends_with_its_predecessor(filter: &KeyFilter, family: &Family, now: DateTime<Utc>) -> bool {
+    in_grace(family, now).is_none_or(|older| filter.admits(older))
 }

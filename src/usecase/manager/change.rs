@@ -19,8 +19,9 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_business_rule` when the policy on [`issuing`](crate::Issuing) says no to its owner;
-    /// `is_not_found`; `is_unsupported` when the store's schema has no active flag;
-    /// `is_outcome_unknown` when the store failed on the way.
+    /// `is_not_found`; `is_forbidden` on behalf of a caller who may see the key and not change it;
+    /// `is_unsupported` when the store's schema has no active flag; `is_outcome_unknown` when the store
+    /// failed on the way.
     pub async fn activate(&self, id: KeyId) -> Result<Record, KeyError> {
         self.switch(id, |_| true).await
     }
@@ -30,9 +31,10 @@ impl KeyManager {
     /// this process that begins after it returned is admitted.
     ///
     /// # Errors
-    /// `is_not_found`; `is_unsupported` when the store's schema has no active flag: delete the key
-    /// instead; `is_outcome_unknown` when the store failed on the way: the key is not admitted from
-    /// then on, and deactivated as soon as the store answers.
+    /// `is_not_found`; `is_forbidden` on behalf of a caller who may see the key and not change it;
+    /// `is_unsupported` when the store's schema has no active flag: delete the key instead;
+    /// `is_outcome_unknown` when the store failed on the way: the key is not admitted from then on, and
+    /// deactivated as soon as the store answers.
     pub async fn deactivate(&self, id: KeyId) -> Result<Record, KeyError> {
         self.switch(id, |_| false).await
     }
@@ -68,8 +70,8 @@ impl KeyManager {
     /// recorder does this by itself for every key that it admits.
     ///
     /// # Errors
-    /// `is_not_found`; `is_unsupported` when the store keeps no last use or may not write it;
-    /// `is_unavailable` when it failed (calling again does no harm).
+    /// `is_not_found`; `is_forbidden` on behalf of a caller who may see the key and not change it;
+    /// `is_unsupported` when the store keeps no last use or may not write it; `is_unavailable` when it failed (calling again does no harm).
     pub async fn accessed(&self, id: KeyId) -> Result<bool, KeyError> {
         let repository = self.repository()?;
         if !repository.capabilities().last_use {
@@ -87,8 +89,9 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_invalid` when a field is too long, or the expiry not in the future (to end a key now,
-    /// deactivate it); `is_not_found`; `is_unsupported` when the store's schema has no place for a
-    /// field; `is_outcome_unknown` when the store failed on the way.
+    /// deactivate it); `is_not_found`; `is_forbidden` on behalf of a caller who may see the key and not
+    /// change it; `is_unsupported` when the store's schema has no place for a field;
+    /// `is_outcome_unknown` when the store failed on the way.
     pub async fn update(&self, id: KeyId, update: KeyUpdate) -> Result<Record, KeyError> {
         let now = self.now();
         update.check(self.repository()?.capabilities(), now)?;
@@ -112,8 +115,9 @@ impl KeyManager {
     /// [grace](Self::rotate). Returns it as it was.
     ///
     /// # Errors
-    /// `is_not_found`; `is_outcome_unknown` when the store failed on the way: the key is not admitted
-    /// from then on, and deleted as soon as the store answers.
+    /// `is_not_found`; `is_forbidden` on behalf of a caller who may see the key and not change it;
+    /// `is_outcome_unknown` when the store failed on the way: the key is not admitted from then on, and
+    /// deleted as soon as the store answers.
     pub async fn delete(&self, id: KeyId) -> Result<Record, KeyError> {
         let now = self.now();
         self.change_one(id, |family, judgement| {

@@ -74,7 +74,8 @@ impl KeyError {
     /// background on a tokio runtime, otherwise by the next change. What it takes away is taken in any
     /// case; what it gives is given only if nobody has changed the key or the owner since. A key whose
     /// token was to be returned becomes inactive, or is deleted where the schema has no active flag,
-    /// and one that it was to replace becomes what it was. Until then every request with a key that
+    /// and one that it was to replace becomes what it was; one that was imported stays if it is there
+    /// and is not added again. Until then every request with a key that
     /// it is about is answered 503, and another change of it settles this one first.
     ///
     /// It is known to this process alone: let the guard's [`shutdown`](crate::Guard::shutdown) settle

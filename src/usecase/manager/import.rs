@@ -97,7 +97,7 @@ impl KeyManager {
     /// `is_duplicate` when another owner's key has the digest, or another key the id;
     /// `is_unsupported` when the store's schema has no place for a field that was given;
     /// `is_forbidden` on behalf of anybody but a superuser; `is_outcome_unknown` when the store failed
-    /// on the way: it is added as soon as the store answers, and importing it again does no harm.
+    /// on the way: import it again, which does no harm if it was added.
     pub async fn import(&self, imported: ImportedKey) -> Result<Imported, KeyError> {
         let repository = self.repository()?;
         let now = self.now();
@@ -126,7 +126,7 @@ impl KeyManager {
             ledger.begin(wanted.id());
             let may = judgement.lets_rule(caller, None);
             if may {
-                ledger.adds(Goal::Add { key: wanted.clone(), owner: stored.clone() });
+                ledger.adds(Goal::Stay { key: wanted.clone(), owner: stored.clone() });
             }
             may
         };

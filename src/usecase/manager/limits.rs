@@ -8,6 +8,7 @@ use super::error::KeyError;
 use crate::{
     state::store::{KeyFilter, Standing},
     value::{
+        digest::DigestAlgorithm,
         owner::{AccountId, Owner},
         ownership::Relation,
     },
@@ -105,7 +106,18 @@ pub(super) fn year(what: &str, at: DateTime<Utc>) -> Checked {
 }
 
 /// A filter that no key could ever pass is a mistake, not a question.
-pub(super) fn filter(filter: &KeyFilter) -> Checked {
+pub(super) fn filter(filter: &KeyFilter, algorithm: DigestAlgorithm) -> Checked {
+    if let Some(digest) = filter.digest
+        && digest.algorithm() != algorithm
+    {
+        return Err(KeyError::invalid(format!(
+            "the key store keeps {algorithm} digests: look for one of those"
+        )));
+    }
+    let users = filter.standing.iter().map(|standing| &standing.user).chain(&filter.owner);
+    for user in users {
+        id("owner", user.as_str(), user.is_valid())?;
+    }
     filter.tag.iter().try_for_each(|tag| line("tag to look for", tag))?;
     filter.text.iter().try_for_each(|text| line("text to look for", text))?;
     if let (Some(from), Some(before)) = (filter.expires_from, filter.expires_before)

@@ -67,7 +67,7 @@ impl KeyManager {
     pub async fn get(&self, id: KeyId) -> Result<Record, KeyError> {
         let repository = self.repository()?;
         if self.caller.is_some() {
-            return self.find_one(KeyFilter { id: Some(id), ..KeyFilter::all() }).await;
+            return self.find_one(KeyFilter::all().id(id)).await;
         }
         let found = repository.get(id).await.map_err(KeyError::reading)?;
         found.ok_or_else(KeyError::no_such_key)
@@ -80,7 +80,7 @@ impl KeyManager {
     /// Those of [`get`](Self::get); the token itself is in none of them.
     pub async fn find_by_token(&self, token: &str) -> Result<Record, KeyError> {
         let digest = self.digest_of_pasted(token)?;
-        self.find_one(KeyFilter { digest: Some(digest), ..KeyFilter::all() }).await
+        self.find_one(KeyFilter::all().digest(digest)).await
     }
 
     /// Lists the keys that pass a filter, a page at a time, in order of the time they were made. Keys
@@ -88,11 +88,12 @@ impl KeyManager {
     /// what they may see. A filter's moments count to the microsecond.
     ///
     /// # Errors
-    /// `is_invalid` when no key could ever pass the filter; `is_forbidden` on behalf of anybody but a
+    /// `is_invalid` when no key could ever pass the filter, as it contradicts itself, names an owner who
+    /// can't be, or has a digest of another algorithm than the store's; `is_forbidden` on behalf of anybody but a
     /// superuser when the filter asks how somebody else stands to keys; `is_unavailable` when the store
     /// could not look.
     pub async fn list(&self, filter: KeyFilter, page: Page) -> Result<KeyPage, KeyError> {
-        limits::filter(&filter)?;
+        limits::filter(&filter, self.repository()?.digest_algorithm())?;
         // One key more than the page holds tells whether there is another page.
         let mut keys = self.look(filter, page, page.limit + 1).await?;
         let is_last = keys.len() <= page.limit as usize;

@@ -121,7 +121,10 @@ impl KeyManager {
 impl fmt::Debug for KeyManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let managed = self.inner.repository.is_some();
-        f.debug_struct("KeyManager").field("managed", &managed).finish_non_exhaustive()
+        f.debug_struct("KeyManager")
+            .field("managed", &managed)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
     }
 }
 

@@ -41,7 +41,7 @@ pub struct KeyReport {
     /// Active keys that were never used: those that pass [`KeyFilter::never_used`].
     pub never_used: KeyPage,
     /// Active keys that were used, and not [lately](ReportSettings::unused_for): those that pass
-    /// [`KeyFilter::unused_since`] with `never_used` set to `Some(false)`.
+    /// [`KeyFilter::used`] and [`KeyFilter::unused_since`].
     pub unused: KeyPage,
     /// Active keys that were made [long ago](ReportSettings::older_than): those that pass
     /// [`KeyFilter::created_before`].
@@ -72,11 +72,9 @@ impl KeyManager {
         let (unused_since, old_before) = (ago(settings.unused_for), ago(settings.older_than));
         let active = || KeyFilter::all().active(true);
         let page = Page::first(Page::MAX);
-        let mut used = active().unused_since(unused_since);
-        used.never_used = Some(false);
         Ok(KeyReport {
             never_used: self.list(active().never_used(), page).await?,
-            unused: self.list(used, page).await?,
+            unused: self.list(active().used().unused_since(unused_since), page).await?,
             old: self.list(active().created_before(old_before), page).await?,
             unused_since,
             old_before,

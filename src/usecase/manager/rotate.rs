@@ -134,7 +134,8 @@ impl KeyManager {
         }
         if grace > max {
             return Err(KeyError::invalid(format!(
-                "the grace is too long: give at most {max:?}, as `max_grace` says"
+                "the grace is too long: give at most {}, as `max_grace` says",
+                in_words(max)
             )));
         }
         let grace = chrono::Duration::from_std(grace).ok();
@@ -144,6 +145,15 @@ impl KeyManager {
         })?;
         // What the microsecond swallows is none.
         Ok(Some(end).filter(|end| *end > now))
+    }
+}
+
+fn in_words(span: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match (span.as_secs() / DAY, span.as_secs() % DAY) {
+        (1, 0) => "a day".into(),
+        (days, 0) if days > 0 => format!("{days} days"),
+        _ => format!("{span:?}"),
     }
 }
 

@@ -85,10 +85,11 @@ impl<A: Aftermath> Armed<'_, A> {
 
 impl<A: Aftermath> Drop for Armed<'_, A> {
     fn drop(&mut self) {
-        let Some(places) = self.places.take() else { return };
+        let Some(mut places) = self.places.take() else { return };
         if !self.ledger.is_empty() {
-            let subjects = self.ledger.subjects();
-            self.aftermath.lost(subjects, self.ledger.repair(), places);
+            let (subjects, repair) = (self.ledger.subjects(), self.ledger.repair());
+            places.keep(repair.rows());
+            self.aftermath.lost(subjects, repair, places);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Tells what a change did to keys, once it is certain.
 
+use std::collections::BTreeSet;
+
 use crate::{
     state::store::{Family, KeyWrite},
     usecase::events::Event,
@@ -49,9 +51,13 @@ impl Deeds {
         Self { owner: own.owner_id().clone(), deeds }
     }
 
-    pub(super) fn events(&self) -> impl Iterator<Item = Event<'_>> {
+    /// The events of those keys that were written.
+    pub(super) fn events<'a>(
+        &'a self,
+        written: &'a BTreeSet<KeyId>,
+    ) -> impl Iterator<Item = Event<'a>> {
         let owner = &self.owner;
-        self.deeds.iter().map(move |(key, deed)| {
+        self.deeds.iter().filter(|(key, _)| written.contains(key)).map(move |(key, deed)| {
             let key = *key;
             match *deed {
                 Deed::Rotate { successor } => Event::Rotated { key, successor, owner },

@@ -1,6 +1,9 @@
 //! Changes keys in one transaction, once what was lost about them before is settled.
 
-use std::{collections::BTreeMap, slice};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
 use super::{
     KeyError, KeyManager, judgement::Judgement, ledger::Ledger, settle::settle, tell::Deeds,
@@ -39,7 +42,10 @@ impl KeyManager {
         let mut about: Vec<Subject> = ids.iter().copied().map(Subject::Key).collect();
         for _ in 0..MAX_ROUNDS {
             // Each key with a relative, and one that is added.
-            let places = self.room(2 * ids.len() + 1, &about).await?;
+            let places = match self.room(2 * ids.len() + 1, &about).await {
+                Ok(places) => places,
+                Err(error) => return Err(self.as_told_to_caller(ids, error).await),
+            };
             let (ledger, mut judgement) = (Ledger::default(), self.judgement());
             // By key, as a store may run its transaction again.
             let mut deeds = BTreeMap::new();
@@ -49,7 +55,7 @@ impl KeyManager {
                 ledger.begin(family.key.id());
                 let writes = decide(family, &mut judgement)?;
                 // Relatives are known only now.
-                unsettled = self.unsettled_in(family);
+                unsettled = self.unsettled_in(family).filter(|_| !writes.is_empty());
                 if unsettled.is_some() {
                     return None;
                 }
@@ -61,8 +67,10 @@ impl KeyManager {
             let change = repository.change(ids, self.caller.as_ref(), &mut plan);
             match settle(&*self.inner, &ledger, places, change).await {
                 Ok(written) => {
-                    let events = deeds.values().flat_map(Deeds::events);
-                    events.for_each(|event| self.inner.tell(event));
+                    // Of what was decided in vain, as the transaction was begun anew, nothing is told.
+                    let written_keys: BTreeSet<KeyId> = written.iter().map(Record::id).collect();
+                    let deeds = deeds.values().flat_map(|deeds| deeds.events(&written_keys));
+                    deeds.for_each(|event| self.inner.tell(event));
                     return Ok(written);
                 }
                 Err(error) => match unsettled {
@@ -74,9 +82,22 @@ impl KeyManager {
         Err(KeyError::unsettled())
     }
 
+    /// Why there is no room for a change of these keys, as the caller may hear it: nothing tells them
+    /// that a key is there which they can't see.
+    async fn as_told_to_caller(&self, ids: &[KeyId], error: KeyError) -> KeyError {
+        for id in ids {
+            if self.caller.is_some()
+                && let Err(hidden) = self.get(*id).await
+            {
+                return hidden;
+            }
+        }
+        error
+    }
+
     /// A key of those that were decided on of which an earlier change waits to be settled: what was
     /// decided need not hold behind that.
-    fn unsettled_in(&self, family: &Family) -> Option<Subject> {
+    pub(super) fn unsettled_in(&self, family: &Family) -> Option<Subject> {
         let keys = [Some(family.key.key()), family.predecessor.as_ref()];
         let mut subjects = keys.into_iter().flatten().map(|key| Subject::Key(key.id()));
         subjects.find(|subject| self.inner.settler.is_unsettled(slice::from_ref(subject)))

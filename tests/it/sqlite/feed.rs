@@ -333,6 +333,11 @@ async fn a_feed_that_cannot_listen_says_why() {
     for error in [error_of(&mut feed).await, feed.listen().await.unwrap_err().to_string()] {
         assert!(error.contains("was closed"), "{error}");
     }
+    // Negative control: without the question about it, this feed listens, and hears nothing for ever.
+    let url = format!("sqlite:{}?immutable=1", database.path.display());
+    let immutable = SqliteStore::open(url).await.unwrap();
+    let error = immutable.feed().listen().await.unwrap_err().to_string();
+    assert!(error.contains("`immutable`; leave that or the feed out"), "{error}");
     let memory = SqliteStore::open(":memory:").await.unwrap();
     let error = memory.feed().listen().await.unwrap_err().to_string();
     assert!(error.contains("memory") && error.contains("leave its feed out"), "{error}");

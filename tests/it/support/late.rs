@@ -1,7 +1,8 @@
 //! Transactions that have decided what to write and have not landed yet.
 //!
 //! They land as a store's own would: whole, and only if nobody has written the rows since that they
-//! read. A row that was written as it stood counts as written.
+//! read. A row that was written as it stood counts as written, and so does one that was added and
+//! taken away again.
 
 use std::{
     collections::HashMap,
@@ -68,7 +69,7 @@ impl Late {
         if !may {
             return refused.map(drop);
         }
-        self.waits(Vec::new(), vec![Write::Insert(key, owner)]);
+        self.waits(vec![Row::Key(key.id())], vec![Write::Insert(key, owner)]);
         Ok(())
     }
 

@@ -44,6 +44,7 @@ struct Script {
     read_fault: Mutex<Option<Fault>>,
     answers_lost: AtomicBool,
     fate: Mutex<Fate>,
+    stuck: Mutex<Option<KeyId>>,
     late: Late,
     in_flight: AtomicUsize,
     peak: AtomicUsize,
@@ -99,6 +100,7 @@ impl Scripted {
             read_fault: Mutex::default(),
             answers_lost: AtomicBool::new(false),
             fate: Mutex::default(),
+            stuck: Mutex::default(),
             late: Late::default(),
             in_flight: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -152,6 +154,11 @@ impl Scripted {
     /// Makes changes take place and then answer with an error that does not say so.
     pub(crate) fn lose_answers(&self) {
         self.script.answers_lost.store(true, Ordering::SeqCst);
+    }
+
+    /// Has every change of this key lost before its commit, whatever becomes of the others.
+    pub(crate) fn stick(&self, key: Option<KeyId>) {
+        *self.script.stuck.lock().unwrap() = key;
     }
 
     /// Decides what becomes of changes from here on.
@@ -360,7 +367,10 @@ impl KeyRepository for Scripted {
         caller: Option<&OwnerId>,
         plan: KeyPlan<'_>,
     ) -> Result<Vec<Record>, StoreError> {
-        let (fate, late) = (self.begin().await?, &self.script.late);
+        let (mut fate, late) = (self.begin().await?, &self.script.late);
+        if ids.iter().any(|id| *self.script.stuck.lock().unwrap() == Some(*id)) {
+            fate = Fate::LostBefore;
+        }
         let made = if fate.makes() {
             let made = self.rows.change(ids, caller, plan).await?;
             late.wrote(made.iter().map(Record::id).map(Row::Key));

@@ -270,10 +270,15 @@ impl Sound {
     /// Panics unless the rows are what a lost change is to be settled to.
     pub(super) fn is_settled(&self, operation: Operation, rows: &Rows, what: &str) {
         if !operation.issues() {
-            // What was to be given to an owner is given only where it has landed.
-            let is_less = matches!(operation, Op::ActivateOwner | Op::SetAccounts)
-                && rows.keys == self.after.keys
-                && rows.owners == self.taken();
+            // What was to be given to an owner is given only where it has landed, and what was to be
+            // imported is there only if it has.
+            let is_less = match operation {
+                Op::ActivateOwner | Op::SetAccounts => {
+                    rows.keys == self.after.keys && rows.owners == self.taken()
+                }
+                Op::Import => rows.keys == self.before.keys && rows.owners == self.after.owners,
+                _ => false,
+            };
             assert!(is_less || rows == &self.after, "{what}: {rows:?}");
             return;
         }

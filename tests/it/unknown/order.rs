@@ -99,7 +99,6 @@ async fn no_change_of_what_can_not_be_settled_is_begun() {
         Box::pin(async { keys.deactivate(key_id(1)).await.map(drop) }),
         Box::pin(async { keys.delete(key_id(1)).await.map(drop) }),
         Box::pin(async { keys.rotate(key_id(1), Rotation::at_once()).await.map(drop) }),
-        Box::pin(async { keys.revoke_all("ada").await.map(drop) }),
         Box::pin(async { keys.activate_owner("bob").await.map(drop) }),
         Box::pin(async { keys.on_behalf_of("bob").deactivate(key_id(3)).await.map(drop) }),
     ];

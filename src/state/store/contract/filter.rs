@@ -56,6 +56,18 @@ impl KeyFilter {
         Self::default()
     }
 
+    /// Only the key with this id.
+    pub fn id(mut self, id: KeyId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Only the key with this digest.
+    pub fn digest(mut self, digest: TokenDigest) -> Self {
+        self.digest = Some(digest);
+        self
+    }
+
     /// Only keys of this owner.
     pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
         self.owner = Some(owner.into());
@@ -91,6 +103,12 @@ impl KeyFilter {
     /// Only keys that were never used.
     pub fn never_used(mut self) -> Self {
         self.never_used = Some(true);
+        self
+    }
+
+    /// Only keys that were used once at least.
+    pub fn used(mut self) -> Self {
+        self.never_used = Some(false);
         self
     }
 

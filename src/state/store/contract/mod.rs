@@ -84,8 +84,9 @@ pub trait KeyStore: Send + Sync + 'static {
 ///    answer [`StoreError::not_applied`].
 /// 5. A dropped future leaves the change either committed or rolled back, never half done. What its
 ///    closures saw holds until the commit: if somebody else has written those rows by then, even as
-///    they stood, the change is not made any more. So a change whose outcome is unknown is settled for
-///    good by another one of the same rows.
+///    they stood, or has added one of that id or digest and taken it away again, the change is not
+///    made any more. So a change whose outcome is unknown is settled for good by another one of the
+///    same rows.
 /// 6. A *caller* is on whose behalf a change is made. The store looks their row up inside the same
 ///    transaction and hands it to the closure, which judges; it hands over `None` where no caller was
 ///    named, and where the one who was is not stored.

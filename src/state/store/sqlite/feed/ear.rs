@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Row as _, SqlSafeStr as _, SqlStr, SqliteConnection,
-    sqlite::SqliteRow,
+    sqlite::{SqliteConnectOptions, SqliteRow},
 };
 
 use super::{
@@ -53,6 +53,12 @@ impl Ear {
         pools.follow(file, store.algorithm).await?;
         let file = file.ok_or_else(moved)?;
         let options = pools.connect_options()?.create_if_missing(false);
+        if is_immutable(&options) {
+            return Err(StoreError::unusable(
+                "SQLite does not look for changes in a database that is opened with `immutable`; \
+                 leave that or the feed out",
+            ));
+        }
         let options = options.busy_timeout(LOCK_PATIENCE).pragma("query_only", "ON");
         let mut connection = options.connect().await.map_err(failure::of)?;
         let mut at = Standing::read(&mut connection, &store.prefix).await.map_err(failure::of)?;
@@ -170,6 +176,11 @@ fn subject(row: &SqliteRow) -> Result<Option<Subject>, StoreError> {
         "all" => Ok(None),
         _ => Err(gap("a row in it is of an unknown kind")),
     }
+}
+
+fn is_immutable(options: &SqliteConnectOptions) -> bool {
+    let url = options.to_url_lossy();
+    url.query_pairs().any(|(name, value)| name == "immutable" && value == "true")
 }
 
 fn column<'r, T>(row: &'r SqliteRow, name: &'static str) -> Result<T, StoreError>
