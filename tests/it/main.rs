@@ -3,6 +3,7 @@
 
 #[cfg(all(feature = "axum", feature = "util", feature = "test-util"))]
 mod axum;
+mod batch;
 mod bodies;
 #[cfg(feature = "test-util")]
 mod bulk;

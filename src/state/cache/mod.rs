@@ -4,6 +4,9 @@
 //! present and of absent keys), and the fence tells what a revocation has outdated since. A slot is
 //! checked at every use: being found proves nothing.
 
+mod ask;
+mod batch;
+mod breaker;
 mod fence;
 mod fetch;
 mod flight;
@@ -31,8 +34,9 @@ pub(crate) use slot::Slot;
 pub use sync::READ_MODIFY_WRITE;
 
 use self::{
+    breaker::Breaker,
     fence::Fence,
-    flight::{Breaker, Flights, Lanes},
+    flight::{Flights, Lanes},
     suspects::Suspects,
     table::Table,
     term::{Lease, Lives},

@@ -8,6 +8,7 @@ const ADMITTED: &str = "token_auth_admitted_total";
 const REFUSED: &str = "token_auth_refused_total";
 const LOOKUPS: &str = "token_auth_cache_lookups_total";
 const READS: &str = "token_auth_store_reads_total";
+const BATCHES: &str = "token_auth_store_batches_total";
 const JOINED: &str = "token_auth_flights_joined_total";
 const REVOCATIONS: &str = "token_auth_revocations_total";
 const FEED_GAPS: &str = "token_auth_feed_gaps_total";
@@ -28,7 +29,7 @@ pub(super) struct Series {
 }
 
 impl Count {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Admitted,
         Self::Hit,
         Self::Negative,
@@ -39,6 +40,7 @@ impl Count {
         Self::ReadTimedOut,
         Self::ReadAbandoned,
         Self::Joined,
+        Self::Batch,
         Self::RevokedHere,
         Self::RevokedByFeed,
         Self::FeedGap,
@@ -56,6 +58,7 @@ impl Count {
             Self::ReadTimedOut => (READS, Some(("outcome", "timed_out"))),
             Self::ReadAbandoned => (READS, Some(("outcome", "abandoned"))),
             Self::Joined => (JOINED, None),
+            Self::Batch => (BATCHES, None),
             Self::RevokedHere => (REVOCATIONS, Some(("source", "local"))),
             Self::RevokedByFeed => (REVOCATIONS, Some(("source", "feed"))),
             Self::FeedGap => (FEED_GAPS, None),
@@ -101,6 +104,7 @@ pub(super) fn describe() {
             "Lookups of the cache, by what it knew: the key, that there is none, or nothing.",
         ),
         (READS, "Reads of the key store that were sent, by outcome."),
+        (BATCHES, "Queries of the key store that made many reads at once."),
         (JOINED, "Decisions that waited for a read which was under way already."),
         (REVOCATIONS, "Changes that outdated what was cached, by where they were made."),
         (FEED_GAPS, "Moments at which the revocation feed may have missed something."),

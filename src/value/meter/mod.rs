@@ -52,6 +52,8 @@ pub(crate) enum Count {
     ReadAbandoned,
     /// A caller joined a read that was under way.
     Joined,
+    /// A query read many digests at once.
+    Batch,
     /// Something cached was outdated by this process itself.
     RevokedHere,
     /// The same, by the revocation feed.

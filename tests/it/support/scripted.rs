@@ -45,6 +45,8 @@ struct Script {
     answers_lost: AtomicBool,
     fate: Mutex<Fate>,
     stuck: Mutex<Option<KeyId>>,
+    queries: Mutex<Vec<Vec<TokenDigest>>>,
+    unreadable: Mutex<Option<TokenDigest>>,
     late: Late,
     in_flight: AtomicUsize,
     peak: AtomicUsize,
@@ -101,6 +103,8 @@ impl Scripted {
             answers_lost: AtomicBool::new(false),
             fate: Mutex::default(),
             stuck: Mutex::default(),
+            queries: Mutex::default(),
+            unreadable: Mutex::default(),
             late: Late::default(),
             in_flight: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -154,6 +158,16 @@ impl Scripted {
     /// Makes changes take place and then answer with an error that does not say so.
     pub(crate) fn lose_answers(&self) {
         self.script.answers_lost.store(true, Ordering::SeqCst);
+    }
+
+    /// What each read asked for, in order.
+    pub(crate) fn queries(&self) -> Vec<Vec<TokenDigest>> {
+        self.script.queries.lock().unwrap().clone()
+    }
+
+    /// Has this row be one that can't be read.
+    pub(crate) fn garble(&self, digest: Option<TokenDigest>) {
+        *self.script.unreadable.lock().unwrap() = digest;
     }
 
     /// Has every change of this key lost before its commit, whatever becomes of the others.
@@ -224,8 +238,9 @@ impl Scripted {
         self.script.uses.lock().unwrap().clone()
     }
 
-    async fn before_read(&self) -> Result<Flying<'_>, StoreError> {
+    async fn before_read(&self, digests: &[TokenDigest]) -> Result<Flying<'_>, StoreError> {
         let flying = Flying::take_off(&self.script);
+        self.script.queries.lock().unwrap().push(digests.to_vec());
         self.script.begun.send_modify(|reads| *reads += 1);
         open(&self.script.reads_held).await;
         let delay = *self.script.delay.lock().unwrap();
@@ -241,6 +256,10 @@ impl Scripted {
         }
         if self.script.failing.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("a test said so"));
+        }
+        let unreadable = *self.script.unreadable.lock().unwrap();
+        if unreadable.is_some_and(|digest| digests.contains(&digest)) {
+            return Err(StoreError::other("a row can't be read"));
         }
         Ok(flying)
     }
@@ -310,7 +329,7 @@ impl KeyStore for Scripted {
     }
 
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
-        let _flying = self.before_read().await?;
+        let _flying = self.before_read(&[digest]).await?;
         let found = self.rows.find(digest).await;
         take_steps(&self.script.answer_steps).await;
         open(&self.script.answers_held).await;
@@ -318,8 +337,9 @@ impl KeyStore for Scripted {
     }
 
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
-        let _flying = self.before_read().await?;
+        let _flying = self.before_read(digests).await?;
         let found = self.rows.find_many(digests).await;
+        take_steps(&self.script.answer_steps).await;
         open(&self.script.answers_held).await;
         found
     }

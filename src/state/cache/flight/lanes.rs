@@ -3,23 +3,36 @@
 //! Two lanes: digests that the cache knows have a share of their own, which no flood of junk
 //! tokens can take, and may use the common one where it is free.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::ReadError;
+use super::{super::batch::Line, ReadError};
 
 pub(in crate::state::cache) struct Lanes {
     common: Lane,
     reserved: Lane,
 }
 
+/// In which lane a read waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::state::cache) enum Way {
+    Common,
+    /// Of a digest that the cache knows.
+    Reserved,
+}
+
 struct Lane {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// How many turns there are.
     size: usize,
-    /// Reads that wait for a turn. Relaxed: it is only counted.
-    waiting: AtomicUsize,
+    line: Line,
+    /// Reads that wait for a turn beside the line, as they have no runtime. Relaxed: it is only
+    /// counted.
+    inline: AtomicUsize,
     max_waiting: usize,
 }
 
@@ -34,12 +47,31 @@ impl Lanes {
         }
     }
 
-    /// A turn to read, held until it is dropped. A dropped wait gives its place up.
-    pub(super) async fn turn(&self, is_known: bool) -> Result<SemaphorePermit<'_>, ReadError> {
-        if let Ok(turn) = self.common.turns.try_acquire() {
-            return Ok(turn);
+    /// A turn to read, held until it is dropped, if one is free; otherwise where to wait for one.
+    pub(super) fn turn_now(&self, is_known: bool) -> Result<OwnedSemaphorePermit, Way> {
+        let common = || self.common.turn_now().ok_or(Way::Common);
+        if is_known {
+            common().or_else(|_| self.reserved.turn_now().ok_or(Way::Reserved))
+        } else {
+            common()
         }
-        if is_known { self.reserved.turn().await } else { self.common.turn().await }
+    }
+
+    /// A turn for a read that waits by itself. A dropped wait gives its place up.
+    pub(super) async fn turn_inline(&self, way: Way) -> Result<OwnedSemaphorePermit, ReadError> {
+        let lane = self.lane(way);
+        let _place = Place::take(lane)?;
+        Ok(lane.turn().await)
+    }
+
+    /// The next turn of a lane, for whoever drives its line.
+    pub(in crate::state::cache) async fn turn_for(&self, way: Way) -> OwnedSemaphorePermit {
+        self.lane(way).turn().await
+    }
+
+    /// The line of a lane.
+    pub(in crate::state::cache) fn line(&self, way: Way) -> &Line {
+        &self.lane(way).line
     }
 
     /// How many turns are taken.
@@ -47,36 +79,44 @@ impl Lanes {
         let taken = |lane: &Lane| lane.size - lane.turns.available_permits();
         taken(&self.common) + taken(&self.reserved)
     }
+
+    fn lane(&self, way: Way) -> &Lane {
+        match way {
+            Way::Common => &self.common,
+            Way::Reserved => &self.reserved,
+        }
+    }
 }
 
 impl Lane {
     fn new(turns: usize, max_waiting: usize) -> Self {
         Self {
-            turns: Semaphore::new(turns),
+            turns: Arc::new(Semaphore::new(turns)),
             size: turns,
-            waiting: AtomicUsize::new(0),
+            line: Line::new(max_waiting),
+            inline: AtomicUsize::new(0),
             max_waiting,
         }
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, ReadError> {
-        if let Ok(turn) = self.turns.try_acquire() {
-            return Ok(turn);
-        }
-        let _place = Place::take(self)?;
-        Ok(self.turns.acquire().await.expect("the semaphore is never closed"))
+    fn turn_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).try_acquire_owned().ok()
+    }
+
+    async fn turn(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed")
     }
 }
 
-/// A place among those who wait.
+/// A place among those who wait by themselves.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
     fn take(lane: &'a Lane) -> Result<Self, ReadError> {
-        if lane.waiting.fetch_add(1, Ordering::Relaxed) < lane.max_waiting {
-            return Ok(Self(&lane.waiting));
+        if lane.inline.fetch_add(1, Ordering::Relaxed) < lane.max_waiting {
+            return Ok(Self(&lane.inline));
         }
-        lane.waiting.fetch_sub(1, Ordering::Relaxed);
+        lane.inline.fetch_sub(1, Ordering::Relaxed);
         Err(ReadError::Overloaded)
     }
 }

@@ -4,22 +4,18 @@
 //! panicked or was too slow; there was no turn to be had; or the leader itself was dropped, which
 //! the drop guard calls *abandoned*.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::{Arc, OnceLock},
-    task::Poll,
-};
+use std::sync::{Arc, OnceLock};
 
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{Flight, Landing, ReadError};
+use super::{Flight, Landing, ReadError, Way};
 use crate::{
-    state::{
-        cache::{Cache, slot::Slot},
-        store::StoreError,
+    state::cache::{
+        Cache,
+        batch::{Answer, Asked, Waiting},
+        slot::Slot,
     },
-    value::{clock::Monotonic, digest::TokenDigest, key::Record, meter::Count},
+    value::{digest::TokenDigest, meter::Count},
 };
 
 /// A flight that has to be flown. Dropped before it landed, it lands as abandoned.
@@ -27,12 +23,12 @@ pub(in crate::state::cache) struct Lead {
     cache: Arc<Cache>,
     flight: Arc<Flight>,
     /// When the store was asked, which is later than when the flight began if it waited in line.
-    asked_at: OnceLock<Monotonic>,
+    asked: Arc<OnceLock<Asked>>,
 }
 
 impl Lead {
     pub(in crate::state::cache) fn new(cache: &Arc<Cache>, flight: Arc<Flight>) -> Self {
-        Self { cache: Arc::clone(cache), flight, asked_at: OnceLock::new() }
+        Self { cache: Arc::clone(cache), flight, asked: Arc::default() }
     }
 
     pub(in crate::state::cache) fn digest(&self) -> &TokenDigest {
@@ -72,71 +68,60 @@ impl Lead {
     async fn read(&self) -> Landing {
         let (cache, flight) = (&self.cache, &self.flight);
         let is_known = cache.present.knows(&flight.digest);
-        let _turn = match cache.lanes.turn(is_known).await {
-            Ok(turn) => turn,
-            Err(error) => return Landing::Failed(error),
+        let answer = match (cache.lanes.turn_now(is_known), Handle::try_current()) {
+            (Ok(turn), _) => Ok(Some(self.read_alone(turn).await)),
+            (Err(way), Ok(_)) => self.read_along(way).await,
+            (Err(way), Err(_)) => match cache.lanes.turn_inline(way).await {
+                Ok(turn) => Ok(Some(self.read_alone(turn).await)),
+                Err(error) => Err(error),
+            },
         };
-        let now = cache.clock.monotonic();
-        if now.since(flight.began) >= cache.store_timeout {
-            // Its turn came too late: by now nobody waits for the answer.
-            return self.too_slow();
-        }
-        if !cache.breaker.admits(now) {
-            return Landing::Failed(ReadError::Unavailable);
-        }
-        let _ = self.asked_at.set(now);
-        let answer = self.ask().await;
-        if cache.clock.monotonic().since(flight.began) > cache.store_timeout {
-            // Late, which a stalled runtime or a missing timer can cause: somebody else may have
-            // replaced this flight, so that it publishes nothing.
+        if self.is_late() {
+            // A stalled runtime or a missing timer can cause it: somebody else may have replaced
+            // this flight, so that it publishes nothing.
             return self.too_slow();
         }
         match answer {
-            Ok(found) => {
-                cache.breaker.succeeded();
+            Ok(Some(Ok(found))) => {
                 let (fence, snap) = (&cache.fence, flight.snap);
                 let slot = Slot::new(fence, flight.digest, found, snap, flight.began);
                 Landing::Read(cache.publish(slot))
             }
-            Err(Trouble::Store(error)) => {
-                cache.trouble.warn(cache.clock.monotonic(), &error);
-                if !error.is_unavailable() {
-                    return Landing::Failed(ReadError::Unreadable);
-                }
-                cache.breaker.failed(cache.clock.monotonic());
-                Landing::Failed(ReadError::Unavailable)
-            }
-            Err(Trouble::Panic) => {
-                cache.trouble.warn(cache.clock.monotonic(), "it panicked");
-                cache.breaker.failed(cache.clock.monotonic());
-                Landing::Failed(ReadError::Unavailable)
-            }
+            Ok(Some(Err(error))) | Err(error) => Landing::Failed(error),
+            Ok(None) => Landing::Abandoned,
         }
     }
 
-    /// The store's answer. A panic of the store is an answer too: it must reach everybody who
-    /// waits, and in an inline flight not the one caller who happens to lead.
-    async fn ask(&self) -> Result<Option<Record>, Trouble> {
-        let find = catch_unwind(AssertUnwindSafe(|| self.cache.store.find(self.flight.digest)));
-        let mut find = pin!(find.map_err(|_| Trouble::Panic)?);
-        std::future::poll_fn(|cx| {
-            // A future that panicked is not polled again.
-            match catch_unwind(AssertUnwindSafe(|| find.as_mut().poll(cx))) {
-                Ok(answer) => answer.map(|answer| answer.map_err(Trouble::Store)),
-                Err(_) => Poll::Ready(Err(Trouble::Panic)),
-            }
-        })
-        .await
+    /// Asks for this digest alone.
+    async fn read_alone(&self, _turn: OwnedSemaphorePermit) -> Answer {
+        if self.is_late() {
+            // Its turn came too late: by now nobody waits for the answer.
+            return Err(ReadError::TimedOut);
+        }
+        let now = self.cache.clock.monotonic();
+        if !self.cache.breaker.admits(now) {
+            return Err(ReadError::Unavailable);
+        }
+        let _ = self.asked.set(Asked { at: now, is_alone: true });
+        let answer = self.cache.ask(self.flight.digest).await;
+        if self.is_late() { Err(ReadError::TimedOut) } else { self.cache.judged(answer) }
     }
 
-    /// Held against the store only if that had a fair share of the time: most of it may have been
-    /// spent in line, and a flood of junk must not open the breaker, which would keep known digests
-    /// from the turns that are reserved for them.
+    /// Stands in line, and is read with others. Whoever reads keeps count of how that goes.
+    async fn read_along(&self, way: Way) -> Result<Option<Answer>, ReadError> {
+        let Flight { digest, snap, began, .. } = *self.flight;
+        let (waiting, answer) = Waiting::new(digest, snap, began, &self.asked);
+        self.cache.read_in_line(way, waiting, answer).await
+    }
+
+    fn is_late(&self) -> bool {
+        self.cache.clock.monotonic().since(self.flight.began) >= self.cache.store_timeout
+    }
+
     fn too_slow(&self) -> Landing {
-        let (now, fair) = (self.cache.clock.monotonic(), self.cache.store_timeout / 2);
-        if self.asked_at.get().is_some_and(|asked_at| now.since(*asked_at) >= fair) {
-            self.cache.trouble.warn(now, "it did not answer in time");
-            self.cache.breaker.failed(now);
+        // Who reads for many says so once for all of them.
+        if let Some(asked) = self.asked.get().filter(|asked| asked.is_alone) {
+            self.cache.too_slow(asked.at);
         }
         Landing::Failed(ReadError::TimedOut)
     }
@@ -152,9 +137,9 @@ impl Lead {
         self.cache.flights.close(&self.flight);
         // A flight that ended before the store was asked is no read.
         if self.flight.land(landing)
-            && let Some(asked_at) = self.asked_at.get()
+            && let Some(asked) = self.asked.get()
         {
-            self.cache.meter.read_ended(outcome, *asked_at, &self.cache.clock);
+            self.cache.meter.read_ended(outcome, asked.at, &self.cache.clock);
         }
     }
 }
@@ -164,9 +149,4 @@ impl Drop for Lead {
         // Without effect if the flight has landed.
         self.land(Landing::Abandoned);
     }
-}
-
-enum Trouble {
-    Store(StoreError),
-    Panic,
 }

@@ -7,7 +7,6 @@
 //! more. Owner and key are not known before the read lands, so that every waiter checks the result
 //! against the fence itself.
 
-mod breaker;
 mod lanes;
 mod lead;
 mod wait;
@@ -17,8 +16,7 @@ use std::{sync::Arc, task::Waker, time::Duration};
 use slab::Slab;
 use tokio::runtime::Handle;
 
-pub(super) use breaker::Breaker;
-pub(super) use lanes::Lanes;
+pub(super) use lanes::{Lanes, Way};
 pub(super) use lead::Lead;
 pub(super) use wait::Wait;
 

@@ -20,7 +20,7 @@ const BETWEEN_PROBES: Duration = Duration::from_millis(500);
 
 /// All Relaxed: the numbers guard no other memory, and a read more or less does no harm.
 #[derive(Default)]
-pub(in crate::state::cache) struct Breaker {
+pub(super) struct Breaker {
     failures: AtomicU32,
     /// From when the next probe may pass, in nanoseconds.
     next_probe: AtomicU64,

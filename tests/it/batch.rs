@@ -1,0 +1,373 @@
+//! Reads that wait for their turn travel in one query, and what becomes of them when that fails.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures_util::{FutureExt as _, future::join_all};
+use tokio::{runtime, task::JoinHandle, time};
+use tower_token_auth::{
+    Authenticator, AuthenticatorBuilder, KeyId, RejectionKind, Subject, TokenDigest,
+};
+
+use crate::support::{Decision, Fault, Scripted, ask, block_on, digest, idle, issue_with, rounds};
+
+/// One turn for unknown tokens, so that all but the first wait.
+struct Setup {
+    store: Scripted,
+    auth: Authenticator,
+}
+
+impl Setup {
+    async fn with(set: impl FnOnce(AuthenticatorBuilder) -> AuthenticatorBuilder) -> Self {
+        let store = Scripted::new();
+        for n in 0..300 {
+            issue_with(&store, &format!("key-{n}"), tower_token_auth::Owner::staff("ada"), |key| {
+                key
+            })
+            .await;
+        }
+        let builder = Authenticator::builder(store.clone()).max_in_flight(2);
+        let (auth, _guard) = set(builder).build().unwrap();
+        Self { store, auth }
+    }
+
+    async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// Occupies the one turn until the store is released.
+    async fn occupy(&self) -> JoinHandle<Decision> {
+        self.store.hold();
+        let first = self.ask("first").await;
+        assert_eq!(self.sizes().last(), Some(&1));
+        first
+    }
+
+    /// Asks, and lets it come into line.
+    async fn ask(&self, token: &str) -> JoinHandle<Decision> {
+        let asked = ask(&self.auth, token.to_owned());
+        idle().await;
+        asked
+    }
+
+    /// How many digests each query asked for.
+    fn sizes(&self) -> Vec<usize> {
+        self.store.queries().iter().map(Vec::len).collect()
+    }
+
+    fn digest(&self, token: &str) -> TokenDigest {
+        digest(&self.store, token)
+    }
+}
+
+fn threads() -> runtime::Runtime {
+    runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+}
+
+fn kind(decision: &Decision) -> Option<RejectionKind> {
+    decision.as_ref().err().map(tower_token_auth::Rejection::kind)
+}
+
+/// Alone, a read goes at once and by the plain lookup; of those that wait, as many as one query holds
+/// go with the next turn, oldest first, each with its own answer.
+///
+/// Seen to fail with a batch of one at a time (301 queries), and without its bound (one of 300).
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_share_a_query() {
+    let setup = Setup::new().await;
+    let first = setup.occupy().await;
+    let mut asked = Vec::new();
+    // Every third is of nobody.
+    for n in 0..300 {
+        let name = if n % 3 == 0 { "nobody" } else { "key" };
+        asked.push(setup.ask(&format!("{name}-{n}")).await);
+    }
+    assert_eq!(setup.sizes(), [1], "the others wait");
+    setup.store.release();
+    assert_eq!(kind(&first.await.unwrap()), Some(RejectionKind::Unknown));
+    for (n, decision) in join_all(asked).await.into_iter().enumerate() {
+        let decision = decision.unwrap();
+        if n % 3 == 0 {
+            assert_eq!(kind(&decision), Some(RejectionKind::Unknown), "{n}");
+        } else {
+            assert_eq!(decision.unwrap().key().digest(), &setup.digest(&format!("key-{n}")));
+        }
+    }
+    assert_eq!(setup.sizes(), [1, 256, 44]);
+    let oldest: HashSet<_> = (0..256)
+        .map(|n| setup.digest(&format!("{}-{n}", if n % 3 == 0 { "nobody" } else { "key" })))
+        .collect();
+    assert_eq!(setup.store.queries()[1].iter().copied().collect::<HashSet<_>>(), oldest);
+    // Both kinds of answers were kept.
+    assert!(setup.auth.authenticate("key-1").now_or_never().unwrap().is_ok());
+    assert!(setup.auth.authenticate("nobody-0").now_or_never().unwrap().is_err());
+    assert_eq!(setup.sizes().len(), 3);
+}
+
+/// A batch is of one snap: who comes after a revocation goes with a later query, the same digest
+/// included, as a read may miss the revocation that its snap says it has seen.
+///
+/// Seen to fail with those behind taken along whatever their snap (one query of 4).
+#[tokio::test(start_paused = true)]
+async fn a_batch_does_not_mix_what_came_before_a_revocation_and_after_it() {
+    let setup = Setup::new().await;
+    let first = setup.occupy().await;
+    let mut asked = vec![setup.ask("key-1").await, setup.ask("key-2").await];
+    setup.auth.revoke(&Subject::Digest(setup.digest("key-1")));
+    asked.extend([setup.ask("key-1").await, setup.ask("key-3").await]);
+    setup.store.release();
+    assert!(first.await.unwrap().is_err());
+    for decision in join_all(asked).await {
+        assert!(decision.unwrap().is_ok());
+    }
+    let queries: Vec<HashSet<TokenDigest>> = setup.store.queries()[1..]
+        .iter()
+        .map(|digests| digests.iter().copied().collect())
+        .collect();
+    let of = |tokens: [&str; 2]| tokens.map(|token| setup.digest(token)).into_iter().collect();
+    // The first one to have asked for the first key finds it outdated, and what came after it there.
+    assert_eq!(queries[..2], [of(["key-1", "key-2"]), of(["key-1", "key-3"])]);
+}
+
+/// I2 in a batch: it looked before a revocation of one of its keys, and is answered after it. Whoever
+/// waited for that key has it read again, and for the others the batch counts.
+///
+/// Seen to fail without the look at the fence in `Cache::read` (admitted).
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_revoked_while_its_batch_is_under_way_is_not_admitted() {
+    let setup = Setup::new().await;
+    setup.store.delay(Duration::from_millis(10));
+    let first = setup.ask("first").await;
+    let [one, other] = [setup.ask("key-1").await, setup.ask("key-2").await];
+    assert!(first.await.unwrap().is_err());
+    // The batch is on its way to the rows by now.
+    setup.store.hold_answers();
+    time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(setup.sizes(), [1, 2]);
+    let found = setup.auth.keys().find_by_token("key-1").await.unwrap();
+    setup.auth.keys().deactivate(found.id()).await.unwrap();
+    setup.store.release();
+    assert_eq!(kind(&one.await.unwrap()), Some(RejectionKind::KeyInactive));
+    assert!(other.await.unwrap().is_ok());
+    assert_eq!(setup.sizes(), [1, 2, 1], "the one is read again");
+    assert!(setup.auth.authenticate("key-2").now_or_never().unwrap().is_ok());
+}
+
+/// A row that can't be read is refused alone, though the store can't tell which of many it is.
+///
+/// Seen to fail without the halves: all of them are refused.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_can_not_be_read_spoils_no_other_one() {
+    let setup = Setup::new().await;
+    let first = setup.occupy().await;
+    let mut asked = Vec::new();
+    for n in 0..100 {
+        asked.push(setup.ask(&format!("key-{n}")).await);
+    }
+    setup.store.garble(Some(setup.digest("key-42")));
+    setup.store.release();
+    assert!(first.await.unwrap().is_err());
+    for (n, decision) in join_all(asked).await.into_iter().enumerate() {
+        let expected = (n == 42).then_some(RejectionKind::StoreUnavailable);
+        assert_eq!(kind(&decision.unwrap()), expected, "{n}");
+    }
+    assert!(setup.sizes().len() <= 2 + 2 * 7, "{:?}", setup.sizes());
+}
+
+/// A store that fails or panics is told to all of the batch, and counts as one failure: three of them
+/// open the breaker, and no single one does.
+///
+/// Seen to fail with a failure for each read of a batch: the breaker is open after the first.
+#[tokio::test(start_paused = true)]
+async fn a_failed_batch_is_one_failure() {
+    for is_panic in [false, true] {
+        let setup = Setup::new().await;
+        let first = setup.occupy().await;
+        let mut asked = Vec::new();
+        for n in 0..50 {
+            asked.push(setup.ask(&format!("key-{n}")).await);
+        }
+        // The first read has failed already when the batch does: two failures.
+        if is_panic {
+            setup.store.break_reads(Some(Fault::Panic));
+        } else {
+            setup.store.fail(true);
+        }
+        setup.store.release();
+        for decision in join_all(asked).await {
+            assert_eq!(kind(&decision.unwrap()), Some(RejectionKind::StoreUnavailable));
+        }
+        assert!(first.await.unwrap().is_err());
+        assert_eq!(setup.sizes(), [1, 50]);
+        setup.store.break_reads(None);
+        setup.store.fail(false);
+        assert!(setup.auth.authenticate("key-1").await.is_ok(), "the breaker is closed");
+    }
+}
+
+/// A batch that takes too long is told to all of it by the time that each of them has, and gives its
+/// turn back.
+///
+/// Seen to fail without the time limit of the batch: the next one waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_ends_in_time() {
+    let setup = Setup::with(|builder| builder.store_timeout(Duration::from_secs(1))).await;
+    let first = setup.occupy().await;
+    let asked = [setup.ask("key-1").await, setup.ask("key-2").await];
+    time::advance(Duration::from_millis(400)).await;
+    let late = setup.ask("key-3").await;
+    // The first one is over after a second, and the batch with it: all but the last have no time left.
+    time::advance(Duration::from_millis(600)).await;
+    idle().await;
+    assert_eq!(kind(&first.await.unwrap()), Some(RejectionKind::TimedOut));
+    for asked in asked {
+        assert_eq!(kind(&asked.now_or_never().unwrap().unwrap()), Some(RejectionKind::TimedOut));
+    }
+    time::advance(Duration::from_millis(400)).await;
+    idle().await;
+    assert_eq!(kind(&late.now_or_never().unwrap().unwrap()), Some(RejectionKind::TimedOut));
+    // The crate's own clock stands still here, so that the batch has a whole timeout from its departure.
+    time::advance(Duration::from_millis(600)).await;
+    let next = setup.ask("key-4").await;
+    assert_eq!(setup.sizes(), [1, 1, 1], "the turn is free again");
+    setup.store.release();
+    assert!(next.await.unwrap().is_ok());
+}
+
+/// The line is bounded.
+///
+/// Seen to fail without the bound (nobody is overloaded).
+#[tokio::test(start_paused = true)]
+async fn the_line_is_bounded() {
+    let setup =
+        Setup::with(|builder| builder.max_waiting(20).store_timeout(Duration::from_secs(1))).await;
+    let first = setup.occupy().await;
+    let mut asked = Vec::new();
+    for n in 0..10 {
+        asked.push(setup.ask(&format!("key-{n}")).await);
+    }
+    let refused = setup.ask("key-10").await.now_or_never().unwrap().unwrap();
+    assert_eq!(kind(&refused), Some(RejectionKind::Overloaded));
+    time::advance(Duration::from_secs(1)).await;
+    idle().await;
+    for asked in asked {
+        assert!(asked.now_or_never().unwrap().unwrap().is_err());
+    }
+    assert!(first.await.unwrap().is_err());
+    let next = setup.ask("key-11").await;
+    setup.store.release();
+    assert!(next.await.unwrap().is_ok());
+}
+
+/// A runtime that is shut down takes those of its reads out of the line that wait there.
+///
+/// Seen to fail with places that are kept: the next one is overloaded.
+#[test]
+fn who_is_gone_gives_the_place_up() {
+    let (ending, staying) = (threads(), threads());
+    let setup = staying.block_on(Setup::with(|builder| builder.max_waiting(20)));
+    setup.store.hold();
+    let ask_on = |runtime: &runtime::Runtime, token: &str| {
+        let (auth, token) = (setup.auth.clone(), token.to_owned());
+        runtime.spawn(async move { auth.authenticate(&token).await })
+    };
+    let mut asked = vec![ask_on(&staying, "first")];
+    block_on(setup.store.begun(1));
+    // The first in line drives it.
+    asked.push(ask_on(&staying, "key-1"));
+    staying.block_on(idle());
+    for n in 2..=10 {
+        drop(ask_on(&ending, &format!("key-{n}")));
+    }
+    while ending.metrics().num_alive_tasks() < 18 {
+        std::thread::yield_now();
+    }
+    ending.shutdown_timeout(Duration::from_secs(30));
+    asked.push(ask_on(&staying, "key-11"));
+    staying.block_on(idle());
+    setup.store.release();
+    let kinds: Vec<_> =
+        asked.into_iter().map(|asked| kind(&staying.block_on(asked).unwrap())).collect();
+    assert_eq!(kinds, [Some(RejectionKind::Unknown), None, None]);
+}
+
+/// The runtime that drives the line is shut down: those who wait on another one are read for there.
+///
+/// Seen to fail without the driver's drop guard: they wait until their time is over.
+#[test]
+fn a_runtime_that_ends_leaves_nobody_in_line() {
+    for _ in 0..rounds(20, 200) {
+        let (ending, staying) = (threads(), threads());
+        let setup =
+            staying.block_on(Setup::with(|builder| builder.store_timeout(Duration::from_secs(60))));
+        setup.store.hold();
+        let (auth, other) = (setup.auth.clone(), setup.auth.clone());
+        staying.spawn(async move { auth.authenticate("first").await });
+        block_on(setup.store.begun(1));
+        // Who comes first drives: the runtime that is to end.
+        let driving = ending.spawn(async move { other.authenticate("key-1").await });
+        while setup.auth.authenticate("key-1").now_or_never().is_some() {}
+        let waiting: Vec<_> = (2..10)
+            .map(|n| {
+                let auth = setup.auth.clone();
+                staying.spawn(async move { auth.authenticate(&format!("key-{n}")).await })
+            })
+            .collect();
+        ending.shutdown_background();
+        setup.store.release();
+        for waiting in waiting {
+            assert!(staying.block_on(waiting).unwrap().is_ok());
+        }
+        drop(driving);
+    }
+}
+
+/// I1 with reads that travel together: 200,000 changes with `TOKEN_AUTH_FULL=1`, otherwise 2,000,
+/// among authentications of many keys that wait for one turn.
+///
+/// Seen to fail with the snap taken behind the read, and without the look at the fence in `Cache::read`.
+#[test]
+fn of_many_keys_in_batches_none_is_admitted_after_its_revocation() {
+    let races = rounds(2_000, 200_000);
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let setup = Setup::new().await;
+        setup.store.step_answers(3);
+        let ids: Vec<KeyId> = {
+            let mut ids = Vec::new();
+            for n in 0..16 {
+                ids.push(setup.auth.keys().find_by_token(&format!("key-{n}")).await.unwrap().id());
+            }
+            ids
+        };
+        let noise: Vec<_> = (0..64)
+            .map(|n| {
+                let auth = setup.auth.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let _ = auth.authenticate(&format!("key-{}", n % 16)).await;
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for race in 0..races {
+            let n = race % ids.len();
+            setup.auth.keys().deactivate(ids[n]).await.unwrap();
+            let token = format!("key-{n}");
+            let decisions = join_all((0..3).map(|_| setup.auth.authenticate(&token))).await;
+            for decision in decisions {
+                assert_eq!(kind(&decision), Some(RejectionKind::KeyInactive), "at {race}");
+            }
+            setup.auth.keys().activate(ids[n]).await.unwrap();
+            // A key that is in use when it is revoked, every other time.
+            if race % 2 == 0 {
+                assert!(setup.auth.authenticate(&token).await.is_ok(), "at {race}");
+            }
+        }
+        noise.iter().for_each(JoinHandle::abort);
+        let batches = setup.sizes().into_iter().filter(|size| *size > 1).count();
+        println!("{races} of 200000 changes, {batches} batches of {} queries", setup.sizes().len());
+        assert!(batches > races / 100, "{batches}");
+    });
+}
