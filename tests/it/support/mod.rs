@@ -10,6 +10,8 @@ mod late;
 mod line;
 #[cfg(feature = "sqlite")]
 pub(crate) mod other;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 #[cfg(feature = "test-util")]
 mod quirky;
 #[cfg(feature = "sqlite")]

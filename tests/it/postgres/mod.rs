@@ -1,0 +1,1 @@
+//! What only the PostgreSQL store promises; what every store promises is in `store`.
