@@ -12,6 +12,8 @@ mod line;
 pub(crate) mod other;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(feature = "postgres")]
+pub(crate) mod proxy;
 #[cfg(feature = "test-util")]
 mod quirky;
 #[cfg(feature = "sqlite")]

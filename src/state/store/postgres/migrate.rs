@@ -60,7 +60,7 @@ pub(super) async fn prepare(
     })?;
     let prefix = wanted.prefix.within(&schema);
     // Looked at before a lock is taken, so that a database that is up to date is opened without one.
-    let found = version(connection, &prefix).await?;
+    let found = version(connection, &schema, &prefix).await?;
     if found < schema::VERSION {
         if !wanted.may_migrate {
             return Err(Trouble::Schema(outdated(found)));
@@ -108,7 +108,7 @@ async fn migrate(
         .bind(lock_of(schema))
         .execute(&mut *connection)
         .await?;
-    let found = version(connection, prefix).await?;
+    let found = version(connection, schema, prefix).await?;
     if found >= schema::VERSION {
         return Ok(());
     }
@@ -132,10 +132,17 @@ fn lock_of(schema: &str) -> i64 {
 }
 
 /// The version of the tables; 0 where there are none. A newer one than this code knows is refused.
-async fn version(connection: &mut PgConnection, prefix: &Prefix) -> Result<i64, Trouble> {
-    let exists = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .persistent(false)
-        .bind(prefix.fill("{p}migrations"));
+async fn version(
+    connection: &mut PgConnection,
+    schema: &str,
+    prefix: &Prefix,
+) -> Result<i64, Trouble> {
+    // Not `to_regclass`, which may still answer from before the lock was waited for.
+    let exists = "SELECT EXISTS (SELECT 1 FROM pg_class AS c \
+                  JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+                  WHERE n.nspname = $1 AND c.relname = $2)";
+    let exists = sqlx::query_scalar(exists).persistent(false);
+    let exists = exists.bind(schema).bind(prefix.fill("{n}migrations"));
     if !exists.fetch_one(&mut *connection).await? {
         return Ok(0);
     }
