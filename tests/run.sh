@@ -21,7 +21,7 @@ done
 
 # Whether a part was asked for that wants a database server.
 wants_server() {
-    [ -z "${TEST_DATABASE_URL:-}" ] && case " ${parts[*]} " in *" it "* | *" examples "*) ;; *) false ;; esac
+    [ -z "${TEST_DATABASE_URL:-}" ] && case " ${parts[*]} " in *" lib "* | *" it "*) ;; *) false ;; esac
 }
 
 # Where Debian puts the newest server's programs, or wherever they are on the path.

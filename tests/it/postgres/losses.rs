@@ -10,9 +10,9 @@ use tower_token_auth::{
     store::{Family, KeyRepository as _, KeyStore as _, KeyWrite, StoreError},
 };
 
-use super::{Database, ada, digest_of, key_of, with_a_key};
+use super::{Database, ada, digest_of, issue, key_of, with_a_key};
 use crate::support::{
-    edit,
+    edit, edit_owner,
     proxy::{Loss, Proxy},
     rounds,
 };
@@ -121,16 +121,15 @@ impl Deed {
 async fn the_connection_is_cut_at_each_message() {
     for deed in [Deed::Insert, Deed::Replace, Deed::Owner] {
         for how in [Loss::Before, Loss::After] {
+            let Some((database, direct)) = with_a_key().await else { return };
+            let proxy = Proxy::to(target(&database.url)).await;
+            let url = through(&database.url, proxy.port);
             let mut commits = 0;
             for number in 0.. {
-                let Some((database, direct)) = with_a_key().await else { return };
-                let proxy = Proxy::to(target(&database.url)).await;
-                let url = through(&database.url, proxy.port);
                 let store = database.options().max_connections(1).open(&url).await.unwrap();
-                let old = direct.find(digest_of("t")).await.unwrap().unwrap().key().clone();
-                let new = key_of("new").with_predecessor(Some(old.id()));
-                // Its connection stands: what is cut is the change.
-                store.find(digest_of("t")).await.unwrap();
+                edit_owner(&direct, &"ada".into(), |_| Some(ada())).await.unwrap();
+                let old = issue(&direct, &format!("old {number}")).await;
+                let new = key_of(&format!("new {number}")).with_predecessor(Some(old.id()));
                 proxy.lose(number, how);
                 let outcome = deed.make(&store, &old, &new).await;
                 let Some(lost) = proxy.lost() else {
@@ -139,7 +138,12 @@ async fn the_connection_is_cut_at_each_message() {
                 };
                 let is_commit = is_commit(&lost);
                 commits += usize::from(is_commit);
-                let error = outcome.expect_err("its connection was cut");
+                let Err(error) = outcome else {
+                    // What was cut is the pool's own look at a connection that comes back to it.
+                    assert!(!is_commit, "{deed:?}, {number}, {how:?}");
+                    assert!(deed.is_made(&direct, &old, &new).await);
+                    continue;
+                };
                 assert_eq!(
                     error.is_definite(),
                     !is_commit,
