@@ -75,7 +75,7 @@ start_server() {
     mkdir "$data"
     printf '%s\n' "$password" >"$folder/password"
     if [ "$(id -u)" = 0 ]; then chown postgres "$data" "$folder/password"; fi
-    (cd "$data" && "${as_server[@]}" "$programs/initdb" -D "$data/data" -U postgres -E UTF8 --locale=C \
+    (cd "$data" && "${as_server[@]}" "$programs/initdb" -D "$data/data" -U postgres -E UTF8 --locale=C.UTF-8 \
         -A password --pwfile="$folder/password" --no-sync >"$folder/initdb.log" 2>&1) || {
         cat "$folder/initdb.log" >&2
         return 1

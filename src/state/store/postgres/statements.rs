@@ -68,19 +68,18 @@ impl Statements {
             ),
             // Two uses of one key may come together: the later one stays. The rows are locked in the
             // order of their digests, as every change locks them, so that two nodes that write the same
-            // keys wait for each other and never both; and what is asked of them is asked again of a
-            // row that had to be waited for.
+            // keys wait for each other and never both; and the server asks again of a row that had to
+            // be waited for whether its use is due.
             record_uses: sql("WITH due AS (SELECT u.digest, u.key_id, max(u.at) AS at, \
                  max(u.if_before) AS if_before \
                  FROM unnest($1::bytea[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) \
                  AS u (digest, key_id, at, if_before) GROUP BY u.digest, u.key_id), \
-                 held AS (SELECT k.digest, due.at, due.if_before FROM due \
+                 held AS (SELECT k.digest, due.at FROM due \
                  JOIN {p}keys AS k ON k.digest = due.digest AND k.key_id = due.key_id \
                  WHERE k.last_used_at IS NULL OR k.last_used_at < due.if_before \
                  ORDER BY k.digest FOR NO KEY UPDATE OF k) \
                  UPDATE {p}keys AS k SET last_used_at = held.at FROM held \
-                 WHERE k.digest = held.digest \
-                 AND (k.last_used_at IS NULL OR k.last_used_at < held.if_before)"),
+                 WHERE k.digest = held.digest"),
             lock_keys: sql("SELECT k.key_id FROM {p}keys AS k WHERE k.key_id = ANY ($1) \
                  OR k.predecessor_id = ANY ($1) OR k.key_id = ANY \
                  (ARRAY(SELECT own.predecessor_id FROM {p}keys AS own WHERE own.key_id = ANY ($1))) \
