@@ -66,6 +66,8 @@ pub use edge::{
     visitor::Visitor,
 };
 pub use state::store::{KeyFilter, MemoryStore, SharedStore};
+#[cfg(feature = "postgres")]
+pub use state::store::{PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteFeed, SqliteOptions, SqliteStore};
 pub use usecase::{

@@ -3,7 +3,8 @@
 #
 #   tests/run.sh [lib] [it] [doc] [examples] [models] [stateful] [bench-smoke]
 #
-# TOKEN_AUTH_FULL=1 runs every count in full; without it a stated share is run. A test that had to
+# TEST_DATABASE_URL names a PostgreSQL server whose user may make schemas and roles; without it a
+# private one is started, and stopped at the end. TOKEN_AUTH_FULL=1 runs every count in full; without it a stated share is run. A test that had to
 # leave something out prints a line that begins with `SKIPPED `, and that fails the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,11 +19,25 @@ for part in "${parts[@]}"; do
     esac
 done
 
-# A C compiler for libsqlite3-sys, and another program to write to a SQLite file, from Debian's
-# packages.
+# Whether a part was asked for that wants a database server.
+wants_server() {
+    [ -z "${TEST_DATABASE_URL:-}" ] && case " ${parts[*]} " in *" lib "* | *" it "*) ;; *) false ;; esac
+}
+
+# Where Debian puts the newest server's programs, or wherever they are on the path.
+server_programs() {
+    local found
+    found=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
+    [ -n "$found" ] || found=$(dirname "$(command -v initdb || echo /nowhere/initdb)")
+    [ -x "$found/initdb" ] && [ -x "$found/postgres" ] && echo "$found"
+}
+
+# A C compiler for libsqlite3-sys, another program to write to a SQLite file, and a database server,
+# from Debian's packages.
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v sqlite3 >/dev/null || command -v python3 >/dev/null || missing+=(sqlite3)
+if wants_server; then server_programs >/dev/null || missing+=(postgresql); fi
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q && apt-get install -qy --no-install-recommends "${missing[@]}"
@@ -35,7 +50,8 @@ fi
 
 # A folder of our own for temporary files and for what the tests print; it goes when we go.
 folder=$(mktemp -d "${TMPDIR:-/tmp}/token-auth-tests.XXXXXX")
-trap 'rm -rf "$folder"' EXIT
+server=
+trap 'stop_server; rm -rf "$folder"' EXIT
 mkdir "$folder/tmp"
 # As /tmp is: a test that gives up root's rights, to be refused by the file system, writes there too.
 chmod 755 "$folder"
@@ -45,6 +61,54 @@ export TOKEN_AUTH_FULL="${TOKEN_AUTH_FULL:-}"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 features=(--features full,test-util)
+
+# As whom the server runs: it refuses to run as root.
+if [ "$(id -u)" = 0 ]; then as_server=(runuser -u postgres --); else as_server=(); fi
+
+# Starts a private PostgreSQL: on the loopback interface and a free port, with a password, and its files
+# in our folder. What it holds is worth nothing, so that it need not be synced to disk. The password
+# goes in the clear, as a client without optimizations takes a tenth of a second for each SCRAM login.
+start_server() {
+    local data="$folder/postgres" programs password port try
+    programs=$(server_programs)
+    password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    mkdir "$data"
+    printf '%s\n' "$password" >"$folder/password"
+    if [ "$(id -u)" = 0 ]; then chown postgres "$data" "$folder/password"; fi
+    (cd "$data" && "${as_server[@]}" "$programs/initdb" -D "$data/data" -U postgres -E UTF8 --locale=C.UTF-8 \
+        -A password --pwfile="$folder/password" --no-sync >"$folder/initdb.log" 2>&1) || {
+        cat "$folder/initdb.log" >&2
+        return 1
+    }
+    for try in 1 2 3 4 5; do
+        port=$((20000 + (RANDOM << 1 ^ RANDOM) % 30000))
+        (cd "$data" && exec "${as_server[@]}" "$programs/postgres" -D "$data/data" -k "$data" -p "$port" \
+            -c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=off \
+            -c synchronous_commit=on -c full_page_writes=off) >"$folder/postgres.log" 2>&1 &
+        server=$!
+        while kill -0 "$server" 2>/dev/null; do
+            if "$programs/pg_isready" -q -h 127.0.0.1 -p "$port"; then
+                export TEST_DATABASE_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
+                return 0
+            fi
+            sleep 0.1
+        done
+        # The port was taken.
+        server=
+    done
+    cat "$folder/postgres.log" >&2
+    return 1
+}
+
+# At once, as nothing of it is kept.
+stop_server() {
+    [ -n "$server" ] || return 0
+    local postmaster
+    postmaster=$(head -n 1 "$folder/postgres/data/postmaster.pid" 2>/dev/null || echo "$server")
+    kill -QUIT "$postmaster" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    server=
+}
 
 # Runs one command, shows what it prints, and keeps it for the search for skipped tests.
 run() {
@@ -57,6 +121,8 @@ model() {
     CARGO_TARGET_DIR="$target/models-$1" RUSTFLAGS="${RUSTFLAGS:-} --cfg token_auth_$1" \
         run cargo test --release --manifest-path tests/models/Cargo.toml -- --show-output
 }
+
+if wants_server; then start_server; fi
 
 for part in "${parts[@]}"; do
     SECONDS=0

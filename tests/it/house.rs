@@ -29,8 +29,12 @@ const RESTRICTED: [(&[&str], &[&str]); 11] = [
     (&["metrics", "::"], &["src/value/meter"]),
     (&["tracing", "::"], &["src/value/trace.rs"]),
 ];
-const SQL_STORES: &[&str] =
-    &["src/state/store/sqlite", "src/state/store/postgres", "src/state/store/knox"];
+const SQL_STORES: &[&str] = &[
+    "src/state/store/sql/",
+    "src/state/store/sqlite",
+    "src/state/store/postgres",
+    "src/state/store/knox",
+];
 const SPAWNERS: &[&str] = &[
     "src/usecase/access",
     "src/usecase/revocation",

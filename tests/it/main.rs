@@ -38,6 +38,8 @@ mod outage;
 mod outside;
 #[cfg(feature = "test-util")]
 mod ownership;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod race;
 mod readiness;
 #[cfg(feature = "test-util")]

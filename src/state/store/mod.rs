@@ -10,7 +10,11 @@ mod erased;
 mod error;
 mod feed;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod shared;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -26,6 +30,8 @@ pub(crate) use erased::{DynFeed, DynRepository, DynStore};
 pub use error::StoreError;
 pub use feed::{Heard, RevocationFeed};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use shared::SharedStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteStore};

@@ -99,6 +99,64 @@ mod sqlite {
     }
 }
 
+#[cfg(feature = "postgres")]
+mod postgres {
+    use std::sync::Mutex;
+
+    use tower_token_auth::{DigestAlgorithm, PostgresOptions, SharedStore, store::conformance};
+
+    use crate::support::postgres::Database;
+
+    /// New schemas, dropped at the end.
+    struct Databases(Mutex<Vec<Database>>);
+
+    impl Databases {
+        fn new() -> Option<Self> {
+            Some(Self(Mutex::new(vec![Database::new()?])))
+        }
+
+        fn next(&self) -> (String, PostgresOptions) {
+            let database = Database::new().expect("there was one before");
+            let (url, options) = (database.url.clone(), database.options());
+            self.0.lock().unwrap().push(database);
+            (url, options)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_opened_database_conforms() {
+        let Some(databases) = Databases::new() else { return };
+        conformance::key_repository(async || {
+            let (url, options) = databases.next();
+            options.open(&url).await.unwrap()
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_database_of_sha_512_behind_the_common_type_and_a_pooler_conforms() {
+        let Some(databases) = Databases::new() else { return };
+        conformance::key_repository(async || {
+            let (url, options) = databases.next();
+            let options = options.digest_algorithm(DigestAlgorithm::Sha512);
+            SharedStore::new(options.transaction_pooler(true).open(&url).await.unwrap())
+        })
+        .await;
+    }
+
+    /// With one connection, nothing may hold it while it waits for another.
+    #[tokio::test]
+    async fn a_pool_of_one_connection_conforms() {
+        let Some(databases) = Databases::new() else { return };
+        conformance::key_repository(async || {
+            let (url, options) = databases.next();
+            let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+            options.from_pool(pool.connect(&url).await.unwrap()).await.unwrap()
+        })
+        .await;
+    }
+}
+
 /// What a suite says of a store that it is to refuse.
 fn complaint_about(fault: broken::Fault) -> String {
     let suite = move || {

@@ -10,6 +10,10 @@ mod late;
 mod line;
 #[cfg(feature = "sqlite")]
 pub(crate) mod other;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "postgres")]
+pub(crate) mod proxy;
 #[cfg(feature = "test-util")]
 mod quirky;
 #[cfg(feature = "sqlite")]

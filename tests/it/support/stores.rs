@@ -1,8 +1,8 @@
 //! The stores that a test of management runs on: every one of ours, and some that can do less.
 
+use std::any::Any;
+
 use chrono::{DateTime, Utc};
-#[cfg(feature = "sqlite")]
-use tempfile::TempDir;
 use tower_token_auth::{
     ApiKey, Authenticator, AuthenticatorBuilder, KeyId, KeyManager, LastUsed, MemoryStore, Owner,
     SharedStore,
@@ -21,8 +21,8 @@ pub(crate) struct Setup {
     /// What all authenticators of this setup read the time from.
     pub(crate) clock: ManualClock,
     builder: Box<dyn Fn() -> AuthenticatorBuilder>,
-    #[cfg(feature = "sqlite")]
-    _folder: Option<TempDir>,
+    /// What has to outlive it.
+    _keep: Option<Box<dyn Any>>,
 }
 
 impl Setup {
@@ -32,8 +32,7 @@ impl Setup {
             rows: SharedStore::new(store.clone()),
             clock: ManualClock::at(start()),
             builder: Box::new(move || Authenticator::builder(store.clone())),
-            #[cfg(feature = "sqlite")]
-            _folder: None,
+            _keep: None,
         }
     }
 
@@ -105,13 +104,15 @@ pub(crate) fn start() -> DateTime<Utc> {
 
 /// Every store that can do all: each bare, and one that was chosen at run time.
 pub(crate) async fn whole() -> Vec<Setup> {
-    #[cfg_attr(not(feature = "sqlite"), expect(unused_mut, reason = "the SQLite stores"))]
+    #[allow(unused_mut, reason = "the SQL stores")]
     let mut all = vec![
         Setup::over("memory", MemoryStore::new()),
         Setup::over("shared memory", SharedStore::new(MemoryStore::new())),
     ];
     #[cfg(feature = "sqlite")]
     all.extend([sqlite::file().await, sqlite::shared().await, sqlite::in_memory().await]);
+    #[cfg(feature = "postgres")]
+    all.extend(postgres::both().await);
     all
 }
 
@@ -168,16 +169,35 @@ mod sqlite {
 
     pub(super) async fn file() -> Setup {
         let (folder, store) = opened().await;
-        Setup { _folder: Some(folder), ..Setup::over("sqlite", store) }
+        Setup { _keep: Some(Box::new(folder)), ..Setup::over("sqlite", store) }
     }
 
     pub(super) async fn shared() -> Setup {
         let (folder, store) = opened().await;
-        Setup { _folder: Some(folder), ..Setup::over("shared sqlite", SharedStore::new(store)) }
+        let store = SharedStore::new(store);
+        Setup { _keep: Some(Box::new(folder)), ..Setup::over("shared sqlite", store) }
     }
 
     pub(super) async fn in_memory() -> Setup {
         Setup::over("sqlite in memory", SqliteStore::open(":memory:").await.unwrap())
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::Setup;
+    use crate::support::postgres::Database;
+
+    /// As a server is asked directly, and as one behind a pooler; none where there is no server.
+    pub(super) async fn both() -> Vec<Setup> {
+        let mut both = Vec::new();
+        for (name, is_pooled) in [("postgres", false), ("postgres behind a pooler", true)] {
+            let Some(database) = Database::new() else { return Vec::new() };
+            let options = database.options().transaction_pooler(is_pooled);
+            let store = options.open(&database.url).await.unwrap();
+            both.push(Setup { _keep: Some(Box::new(database)), ..Setup::over(name, store) });
+        }
+        both
     }
 }
 

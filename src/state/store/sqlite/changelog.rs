@@ -1,7 +1,7 @@
 //! The change log: the table that every process writes to by triggers, whatever program it runs,
 //! and that a feed reads.
 
-use super::schema::Prefix;
+use super::super::sql::Prefix;
 
 /// Triggers fire on the columns that a revocation can change, and on changed values only: a flush of
 /// last uses, a new name or an update that changes nothing writes no row. Rows that come to be are

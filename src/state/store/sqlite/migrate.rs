@@ -4,10 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, SqlitePool};
 
-use super::{
-    failure,
-    schema::{self, Prefix},
-};
+use super::{super::sql::Prefix, failure, schema};
 use crate::value::{clock::Clock, digest::DigestAlgorithm};
 
 /// Which journal the database is to have.

@@ -24,8 +24,8 @@ use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
 pub use feed::SqliteFeed;
 pub use options::SqliteOptions;
 
-use self::{pools::Pools, schema::Prefix, statements::Statements};
-use super::error::StoreError;
+use self::{pools::Pools, statements::Statements};
+use super::{error::StoreError, sql::Prefix};
 use crate::value::digest::DigestAlgorithm;
 
 /// Keys in a SQLite database. Clones share its connections.

@@ -9,10 +9,13 @@ use super::{
     location::{Location, Place},
     migrate::{self, Journal},
     pools::{Maker, Pair, Pools},
-    schema::{self, Prefix},
+    schema,
     statements::Statements,
 };
-use crate::{state::store::error::StoreError, value::digest::DigestAlgorithm};
+use crate::{
+    state::store::{error::StoreError, sql::Prefix},
+    value::digest::DigestAlgorithm,
+};
 
 /// Sets up a [`SqliteStore`].
 #[derive(Clone, Debug)]

@@ -1,48 +1,7 @@
 //! The tables: their names, and the migrations that make them.
 
-use std::fmt;
-
-use super::{super::error::StoreError, changelog};
+use super::{super::sql::Prefix, changelog};
 use crate::value::digest::DigestAlgorithm;
-
-/// What every table's and index's name begins with; a plain identifier, so that it needs no quotes.
-#[derive(Clone, Debug)]
-pub(super) struct Prefix(std::sync::Arc<str>);
-
-impl Prefix {
-    const MAX_LEN: usize = 32;
-
-    pub(super) fn parse(prefix: &str) -> Result<Self, StoreError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let is_identifier = (1..=Self::MAX_LEN).contains(&prefix.len())
-            && prefix.bytes().all(plain)
-            && !prefix.starts_with(|first: char| first.is_ascii_digit())
-            && !prefix.to_ascii_lowercase().starts_with("sqlite_");
-        is_identifier.then(|| Self(prefix.into())).ok_or_else(|| {
-            StoreError::unusable(
-                "the table prefix can't be used: choose 1 to 32 ASCII letters, digits and \
-                 underscores that begin neither with a digit nor with `sqlite_`",
-            )
-        })
-    }
-
-    /// Puts the prefix where `template` says `{p}`.
-    pub(super) fn fill(&self, template: &str) -> String {
-        template.replace("{p}", &self.0)
-    }
-}
-
-impl Default for Prefix {
-    fn default() -> Self {
-        Self("token_auth_".into())
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The migrations in their order; the first is version 1. What was released is never changed.
 const MIGRATIONS: &[&str] = &[FIRST, LINEAGE, changelog::MIGRATION];
@@ -138,17 +97,6 @@ pub(super) fn ddl_from(version: i64, prefix: &Prefix, algorithm: DigestAlgorithm
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_is_a_short_plain_identifier() {
-        for good in ["a", "_", "Acme_2_", &"p".repeat(32)] {
-            assert_eq!(Prefix::parse(good).unwrap().to_string(), good);
-        }
-        for bad in ["", "2a", "a-b", "a b", "a\"", "ä", "a;", "SQLite_x", &"p".repeat(33)] {
-            let message = Prefix::parse(bad).unwrap_err().to_string();
-            assert!(message.contains("choose 1 to 32"), "{bad:?}: {message}");
-        }
-    }
 
     #[test]
     fn no_placeholder_is_left_in_the_printed_ddl() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
-use super::schema::Prefix;
+use super::super::sql::Prefix;
 
 /// The columns of a record, as [`row`](super::row) reads them, with what they are read from. The
 /// owner is joined in and its accounts are gathered in the same query. CROSS JOIN keeps SQLite from

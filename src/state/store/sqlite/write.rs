@@ -12,8 +12,10 @@ use super::{
             Capabilities, InsertJudge, KeyPlan, KeyQuery, KeyRepository, KeyStore as _, OwnerEdit,
         },
         error::StoreError,
+        sql::list,
     },
-    SqliteStore, failure, list, row,
+    SqliteStore, failure, row,
+    statements::RECORD,
 };
 use crate::value::{
     key::{ApiKey, KeyId, Record},
@@ -62,7 +64,7 @@ impl KeyRepository for SqliteStore {
     }
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
-        let mut select = list::select(&self.prefix, query);
+        let mut select = list::select::<Sqlite>(RECORD, &self.prefix, query);
         let rows = select.build().fetch_all(&self.reader()?).await.map_err(failure::of)?;
         row::records(&rows, self.digest_algorithm())
     }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::super::{
-    super::error::StoreError,
+    super::{error::StoreError, sql::Prefix},
     SqliteStore, changelog, failure,
     location::Place,
     migrate::{self, Trouble},
-    schema::{self, Prefix},
+    schema,
 };
 
 /// A place in the log, and all that has to be the same for what comes behind it to be all there is.

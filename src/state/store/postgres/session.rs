@@ -1,0 +1,99 @@
+//! A connection that is borrowed from the pool, and goes back only when nothing is under way on it.
+//!
+//! One on which an answer is still awaited, because its future was dropped or the network fell silent,
+//! is closed: the server then ends the transaction that was open on it, and a server that answers no
+//! more can't keep the whole pool.
+
+use sqlx::{
+    AssertSqlSafe, PgConnection, PgPool, Postgres, SqlSafeStr as _, SqlStr, pool::PoolConnection,
+};
+
+use super::{super::error::StoreError, failure};
+
+pub(super) struct Session {
+    connection: PoolConnection<Postgres>,
+    is_idle: bool,
+}
+
+impl Session {
+    pub(super) async fn of(pool: &PgPool) -> Result<Self, StoreError> {
+        pool.acquire().await.map(Self::from).map_err(failure::of)
+    }
+
+    /// Lends the connection for a statement.
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.is_idle = false;
+        &mut self.connection
+    }
+
+    /// Begins a transaction with statements that go as one message.
+    pub(super) async fn begin(&mut self, sql: SqlStr) -> Result<(), StoreError> {
+        sqlx::raw_sql(sql).execute(self.connection()).await.map_err(failure::of)?;
+        Ok(())
+    }
+
+    /// Commits. An error says nothing about whether that was done, unless it is definite.
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        sqlx::raw_sql("COMMIT").execute(self.connection()).await.map_err(failure::of_commit)?;
+        self.release();
+        Ok(())
+    }
+
+    /// Undoes what was done, if need be by closing the connection: the locks go before the answer does.
+    pub(super) async fn rollback(mut self) {
+        if sqlx::raw_sql("ROLLBACK").execute(self.connection()).await.is_ok() {
+            self.release();
+        }
+    }
+
+    /// Gives it back: every answer has come, and no transaction is open.
+    pub(super) fn release(mut self) {
+        self.is_idle = true;
+    }
+}
+
+impl From<PoolConnection<Postgres>> for Session {
+    fn from(connection: PoolConnection<Postgres>) -> Self {
+        Self { connection, is_idle: true }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.is_idle {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// The statements with which transactions begin. What they set holds inside the transaction alone, so
+/// that it reaches the right server behind a pooler, and leaves no trace on a connection of the user's.
+#[derive(Clone)]
+pub(super) struct Beginnings {
+    pub(super) change: SqlStr,
+    pub(super) read: SqlStr,
+}
+
+/// It may wait for as long as another node's migration takes.
+pub(super) const BEGIN_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+
+impl Beginnings {
+    pub(super) fn new(statement: i32, lock: i32) -> Self {
+        let sql = |text: String| AssertSqlSafe(text).into_sql_str();
+        // What waits for this client is bounded by one more statement's time, then the server ends it.
+        let change = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {statement}; \
+             SET LOCAL lock_timeout = {lock}; \
+             SET LOCAL idle_in_transaction_session_timeout = {statement}; \
+             SELECT set_config('synchronous_commit', 'on', true) \
+             WHERE current_setting('synchronous_commit') = 'off'"
+        );
+        let read = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; \
+             SET LOCAL statement_timeout = {statement}; \
+             SET LOCAL idle_in_transaction_session_timeout = {statement}"
+        );
+        Self { change: sql(change), read: sql(read) }
+    }
+}

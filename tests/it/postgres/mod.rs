@@ -1,0 +1,40 @@
+//! What only the PostgreSQL store promises; what every store promises is in `store`.
+
+mod bad_input;
+mod changes;
+mod holds;
+mod losses;
+mod schema;
+mod uses;
+
+use tower_token_auth::{
+    ApiKey, DigestAlgorithm, KeyId, Owner, PostgresStore, TokenDigest, store::KeyRepository as _,
+};
+
+use crate::support::postgres::Database;
+
+fn digest_of(token: &str) -> TokenDigest {
+    TokenDigest::of(DigestAlgorithm::Sha256, token)
+}
+
+fn key_of(token: &str) -> ApiKey {
+    let made = "2026-01-02T03:04:05.678901Z".parse().unwrap();
+    ApiKey::new(KeyId::random(), digest_of(token), "ada".into(), made).with_name(token)
+}
+
+fn ada() -> Owner {
+    Owner::staff("ada").with_accounts(["a", "b"])
+}
+
+async fn issue(store: &PostgresStore, token: &str) -> ApiKey {
+    let record = store.insert(key_of(token), ada(), None, &mut |_, _| true).await.unwrap();
+    record.key().clone()
+}
+
+/// One with our tables and the key of the token `t`, and a store on it.
+async fn with_a_key() -> Option<(Database, PostgresStore)> {
+    let database = Database::new()?;
+    let store = database.open().await;
+    issue(&store, "t").await;
+    Some((database, store))
+}

@@ -1,0 +1,72 @@
+//! Last uses, written by many nodes at once.
+
+use chrono::TimeDelta;
+use tower_token_auth::{
+    PostgresStore,
+    store::{Family, KeyRepository as _, KeyStore as _, KeyUse, KeyWrite},
+};
+
+use super::{digest_of, issue, key_of, with_a_key};
+use crate::support::rounds;
+
+#[tokio::test]
+async fn uses_are_written_by_key_and_digest_together() {
+    let Some((_database, store)) = with_a_key().await else { return };
+    let key = store.find(digest_of("t")).await.unwrap().unwrap().key().clone();
+    let at = key.created_at();
+    let wrong = KeyUse { key: key.id(), digest: digest_of("other"), at, if_before: at };
+    assert_eq!(store.record_uses(&[wrong]).await.unwrap(), 0);
+    let many: Vec<_> = (0..5000).map(|_| KeyUse { digest: *key.digest(), ..wrong }).collect();
+    assert_eq!(store.record_uses(&many).await.unwrap(), 1);
+}
+
+/// Nodes that write the same keys in every order wait for each other, and never both; what is stored
+/// only ever goes forward, and the last word is the latest use.
+///
+/// Seen to fail, by a deadlock, without the order in which `record_uses` locks; by a time that went
+/// back, without what it asks again of a row that it waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_write_the_same_keys_only_go_forward() {
+    const KEYS: usize = 100;
+    let Some((database, first)) = with_a_key().await else { return };
+    let begin = issue(&first, "0").await;
+    let rest: Vec<_> = (1..KEYS).map(|n| KeyWrite::Insert(key_of(&n.to_string()))).collect();
+    let mut plan = |_: &Family| Some(rest.clone());
+    let mut keys = first.change(&[begin.id()], None, &mut plan).await.unwrap();
+    keys.push(first.get(begin.id()).await.unwrap().unwrap());
+    let rounds = rounds(30, 300) as i64;
+    let made = begin.created_at();
+    let node = |store: PostgresStore, turn: usize| {
+        let keys: Vec<_> = keys.iter().map(|key| (key.id(), *key.key().digest())).collect();
+        tokio::spawn(async move {
+            for n in 0..rounds {
+                // Each node at its own pace, so that later ones are overtaken by earlier ones.
+                let at = made + TimeDelta::milliseconds(n * 7 + turn as i64);
+                let mut uses: Vec<_> = keys
+                    .iter()
+                    .map(|(key, digest)| KeyUse { key: *key, digest: *digest, at, if_before: at })
+                    .collect();
+                if turn % 2 == 0 {
+                    uses.reverse();
+                }
+                uses.rotate_left((turn * 31) % KEYS);
+                store.record_uses(&uses).await.unwrap();
+                let seen = store.find(keys[0].1).await.unwrap().unwrap().key().last_used_at();
+                assert!(seen >= Some(at), "it went back: {seen:?} behind {at}");
+            }
+        })
+    };
+    let mut nodes = Vec::new();
+    for turn in 0..4 {
+        nodes.push(node(database.open().await, turn));
+    }
+    for node in nodes {
+        node.await.unwrap();
+    }
+    let latest = made + TimeDelta::milliseconds((rounds - 1) * 7 + 3);
+    for key in &keys {
+        let stored = first.get(key.id()).await.unwrap().unwrap();
+        assert_eq!(stored.key().last_used_at(), Some(latest));
+        assert_eq!(stored.key().updated_at(), key.key().updated_at());
+    }
+}
