@@ -67,7 +67,7 @@ pub use edge::{
 };
 pub use state::store::{KeyFilter, MemoryStore, SharedStore};
 #[cfg(feature = "postgres")]
-pub use state::store::{PostgresOptions, PostgresStore};
+pub use state::store::{PostgresFeed, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use state::store::{SqliteFeed, SqliteOptions, SqliteStore};
 pub use usecase::{

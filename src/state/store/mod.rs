@@ -31,7 +31,7 @@ pub use error::StoreError;
 pub use feed::{Heard, RevocationFeed};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresOptions, PostgresStore};
+pub use postgres::{PostgresFeed, PostgresOptions, PostgresStore};
 pub use shared::SharedStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteStore};

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changes;
+mod feed;
 mod holds;
 mod losses;
 mod schema;

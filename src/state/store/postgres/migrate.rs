@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{super::sql::Prefix, schema, session};
+use super::{super::sql::Prefix, schema, session, telling};
 use crate::value::digest::DigestAlgorithm;
 
 /// What a database is to be.
@@ -20,6 +20,7 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Prepared {
     /// With its schema, so that no `search_path` decides which tables are meant.
     pub(super) prefix: Prefix,
+    pub(super) schema: String,
     pub(super) algorithm: DigestAlgorithm,
 }
 
@@ -72,7 +73,7 @@ pub(super) async fn prepare(
     let look = prefix.fill("SELECT 1 FROM {p}keys, {p}owners, {p}memberships LIMIT 0");
     sqlx::raw_sql(AssertSqlSafe(look)).execute(&mut *connection).await?;
     sqlx::raw_sql("COMMIT").execute(connection).await?;
-    Ok(Prepared { prefix, algorithm })
+    Ok(Prepared { prefix, schema, algorithm })
 }
 
 /// Whether a new connection leads to a primary; an error says that it does not.
@@ -120,6 +121,22 @@ async fn migrate(
         ddl.insert_str(0, &schema::create_schema(schema));
     }
     sqlx::raw_sql(AssertSqlSafe(ddl)).execute(connection).await?;
+    Ok(())
+}
+
+/// Makes the triggers anew, in one transaction. After an error it is still open: the connection is to be
+/// closed.
+pub(super) async fn make_triggers(
+    connection: &mut PgConnection,
+    prefix: &Prefix,
+    schema: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(session::BEGIN_MIGRATION).execute(&mut *connection).await?;
+    // Many nodes find them missing at once.
+    let lock = format!("SELECT pg_advisory_xact_lock({})", lock_of(schema));
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(telling::anew(prefix))).execute(&mut *connection).await?;
+    sqlx::raw_sql("COMMIT").execute(connection).await?;
     Ok(())
 }
 

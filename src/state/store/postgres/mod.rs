@@ -5,6 +5,7 @@ mod dialect;
 mod ending;
 mod failure;
 mod family;
+mod feed;
 mod migrate;
 mod moment;
 mod options;
@@ -15,12 +16,14 @@ mod schema;
 mod session;
 mod statements;
 mod steps;
+mod telling;
 mod write;
 
 use std::{fmt, sync::Arc};
 
 use sqlx::{PgPool, Postgres, SqlStr, postgres::PgArguments, query::Query};
 
+pub use feed::PostgresFeed;
 pub use options::PostgresOptions;
 
 use self::{session::Beginnings, statements::Statements};
@@ -73,6 +76,9 @@ pub struct PostgresStore {
     is_ours: bool,
     algorithm: DigestAlgorithm,
     prefix: Prefix,
+    schema: Arc<str>,
+    /// Whether tables and triggers may be made.
+    may_migrate: bool,
     /// Whether a pooler in transaction mode stands between.
     is_pooled: bool,
     statements: Arc<Statements>,

@@ -199,7 +199,7 @@ impl PostgresOptions {
     }
 
     fn store(self, pool: PgPool, prepared: Prepared, is_ours: bool) -> PostgresStore {
-        let Prepared { prefix, algorithm } = prepared;
+        let Prepared { prefix, schema, algorithm } = prepared;
         PostgresStore {
             pool,
             is_ours,
@@ -208,6 +208,8 @@ impl PostgresOptions {
             statements: Arc::new(Statements::new(&prefix)),
             beginnings: Beginnings::new(millis(self.statement_timeout), millis(self.lock_timeout)),
             prefix,
+            schema: schema.into(),
+            may_migrate: self.may_migrate,
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The tables, and the migrations that make them.
 
-use super::super::sql::Prefix;
+use std::borrow::Cow;
+
+use super::{super::sql::Prefix, telling};
 use crate::value::digest::DigestAlgorithm;
 
 /// The migrations in their order; the first is version 1. What was released is never changed.
-const MIGRATIONS: &[&str] = &[FIRST];
+fn migrations() -> [Cow<'static, str>; VERSION as usize] {
+    [FIRST.into(), telling::ddl().into()]
+}
 
 /// The version this code knows.
-pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+pub(super) const VERSION: i64 = 2;
 
 /// Every name that is made is told, as errors name them. Ids are compared byte for byte, and by the "C"
 /// collation their indices do not depend on the system's locales. Each page of `keys` keeps a tenth
@@ -89,7 +93,7 @@ INSERT INTO {p}migrations (version) VALUES ({version});
 /// What is to be done after `version`; 0 is a new database.
 pub(super) fn ddl_from(version: i64, prefix: &Prefix, algorithm: DigestAlgorithm) -> String {
     let mut text = String::new();
-    for (migration, number) in MIGRATIONS.iter().zip(1_i64..).filter(|(_, n)| *n > version) {
+    for (migration, number) in migrations().iter().zip(1_i64..).filter(|(_, n)| *n > version) {
         let migration = prefix.fill(migration).replace("{digest}", algorithm.name());
         text.push_str(&migration.replace("{digest_len}", &algorithm.digest_len().to_string()));
         text.push_str(&prefix.fill(RECORD).replace("{version}", &number.to_string()));
