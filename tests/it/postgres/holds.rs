@@ -1,13 +1,13 @@
 //! What a change was judged on stands until it is committed, whoever else writes.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{sync::mpsc, thread};
 
 use tower_token_auth::{
     ApiKey, Owner,
     store::{Family, KeyRepository as _, KeyStore as _, KeyWrite},
 };
 
-use super::{Database, ada, digest_of, issue, with_a_key};
+use super::{Database, ada, digest_of, issue, waiting, with_a_key};
 use crate::support::edit;
 
 /// Runs statements as psql would, on a thread and a connection of their own; they give up a lock soon.
@@ -123,13 +123,7 @@ async fn a_change_of_the_same_rows_comes_behind() {
             edit(&store, id, |record| Some(record.key().clone().with_version(Some("2")))).await
         }
     });
-    // Until it is known to wait.
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                 AND query LIKE '%' || current_schema() || '%FOR UPDATE%'";
-    let mut connection = database.connection().await;
-    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut connection).await.unwrap() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    waiting(&database, "FOR UPDATE").await;
     // Reads wait for nobody, and see what is committed.
     assert_eq!(store.find(digest_of("t")).await.unwrap().unwrap().key().name(), "t");
     go_on.send(()).unwrap();
