@@ -25,7 +25,7 @@ async fn uses_are_written_by_key_and_digest_together() {
 /// And rows are locked in the order of their digests, whatever the order of the uses: whoever waits for
 /// the first holds no other.
 ///
-/// Seen to fail, by a time that went back, without the lock in `record_uses`.
+/// Seen to fail, at the rows that are not held yet, without the lock in `record_uses` and its order.
 #[tokio::test]
 async fn a_use_that_was_overtaken_is_passed_over() {
     let Some((database, store)) = with_a_key().await else { return };
