@@ -81,7 +81,7 @@ async fn nodes_that_write_the_same_keys_only_go_forward() {
                     .iter()
                     .map(|(key, digest)| KeyUse { key: *key, digest: *digest, at, if_before: at })
                     .collect();
-                if turn % 2 == 0 {
+                if turn.is_multiple_of(2) {
                     uses.reverse();
                 }
                 uses.rotate_left((turn * 31) % KEYS);
