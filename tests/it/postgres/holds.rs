@@ -49,8 +49,8 @@ async fn with_relatives() -> Option<(Database, tower_token_auth::PostgresStore, 
     Some((database, store, record.key().clone()))
 }
 
-/// Seen to fail, each at its own line, with the locks of keys left out of `hold`, with those of owners
-/// left out of it, and with those of memberships left out of `lock_owners`.
+/// Seen to fail, at the key, with the locks of keys left out of `hold`; at the owner's memberships, with
+/// those left out of `lock_owners`.
 #[tokio::test]
 async fn what_a_plan_saw() {
     let Some((database, store, key)) = with_relatives().await else { return };
@@ -70,6 +70,7 @@ async fn what_a_plan_saw() {
     }
 }
 
+/// Seen to fail, at the owner, with the locks of owners left out of `hold`.
 #[tokio::test]
 async fn what_a_judge_and_an_edit_saw() {
     let Some((database, store, key)) = with_relatives().await else { return };
