@@ -1,13 +1,13 @@
 //! What a change was judged on stands until it is committed, whoever else writes.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{sync::mpsc, thread};
 
 use tower_token_auth::{
     ApiKey, Owner,
     store::{Family, KeyRepository as _, KeyStore as _, KeyWrite},
 };
 
-use super::{Database, ada, digest_of, issue, with_a_key};
+use super::{Database, ada, digest_of, issue, waiting, with_a_key};
 use crate::support::edit;
 
 /// Runs statements as psql would, on a thread and a connection of their own; they give up a lock soon.
@@ -49,8 +49,8 @@ async fn with_relatives() -> Option<(Database, tower_token_auth::PostgresStore, 
     Some((database, store, record.key().clone()))
 }
 
-/// Seen to fail, each at its own line, with the locks of keys left out of `hold`, with those of owners
-/// left out of it, and with those of memberships left out of `lock_owners`.
+/// Seen to fail, at the key, with the locks of keys left out of `hold`; at the owner's memberships, with
+/// those left out of `lock_owners`.
 #[tokio::test]
 async fn what_a_plan_saw() {
     let Some((database, store, key)) = with_relatives().await else { return };
@@ -70,6 +70,7 @@ async fn what_a_plan_saw() {
     }
 }
 
+/// Seen to fail, at the owner, with the locks of owners left out of `hold`.
 #[tokio::test]
 async fn what_a_judge_and_an_edit_saw() {
     let Some((database, store, key)) = with_relatives().await else { return };
@@ -123,13 +124,7 @@ async fn a_change_of_the_same_rows_comes_behind() {
             edit(&store, id, |record| Some(record.key().clone().with_version(Some("2")))).await
         }
     });
-    // Until it is known to wait.
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                 AND query LIKE '%' || current_schema() || '%FOR UPDATE%'";
-    let mut connection = database.connection().await;
-    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut connection).await.unwrap() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    waiting(&database, "FOR UPDATE").await;
     // Reads wait for nobody, and see what is committed.
     assert_eq!(store.find(digest_of("t")).await.unwrap().unwrap().key().name(), "t");
     go_on.send(()).unwrap();

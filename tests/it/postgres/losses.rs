@@ -17,7 +17,10 @@ use crate::support::{
     rounds,
 };
 
-/// The server's address, and the URL with another port of this machine in its place.
+/// As a simple query ends; `READ COMMITTED` is another word.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+/// The URL with another port of this machine in the server's place.
 fn through(url: &str, port: u16) -> String {
     let (user, host) = url.rsplit_once('@').unwrap();
     let (_, database) = host.split_once('/').unwrap();
@@ -179,24 +182,12 @@ async fn a_commit_that_never_arrives_holds_its_rows_for_a_while() {
     let url = through(&database.url, proxy.port);
     for n in 0..rounds(1, 5) {
         let store = options().max_connections(1).open(&url).await.unwrap();
-        let old = direct.find(digest_of("t")).await.unwrap().unwrap().key().clone();
+        let old = issue(&direct, &format!("old {n}")).await;
         let new = key_of(&format!("new {n}"));
-        store.find(digest_of("t")).await.unwrap();
-        // The message that carries the commit is found by trying.
-        let mut number = 0;
-        loop {
-            proxy.lose(number, Loss::Stalled);
-            let made = Deed::Replace.make(&store, &old, &new);
-            let given_up = tokio::select! {
-                made = made => { made.unwrap_err(); false }
-                lost = stalled(&proxy) => is_commit(&lost),
-            };
-            if given_up {
-                break;
-            }
-            number += 1;
-            // The one before holds nothing by now, or will soon be ended.
-            while Deed::Replace.settle(&direct, &old, &new).await.is_err() {}
+        proxy.lose_with(COMMIT, Loss::Stalled);
+        tokio::select! {
+            made = Deed::Replace.make(&store, &old, &new) => panic!("{made:?}"),
+            () = stalled(&proxy) => {}
         }
         let held = Deed::Replace.settle(&direct, &old, &new).await.unwrap_err();
         assert!(held.is_not_applied(), "{held:?}");
@@ -214,18 +205,14 @@ async fn a_commit_that_never_arrives_holds_its_rows_for_a_while() {
     }
 }
 
-/// A simple query, and no more; `READ COMMITTED` is another word.
 fn is_commit(message: &[u8]) -> bool {
-    message.windows(7).any(|word| word == b"COMMIT\0")
+    message.windows(COMMIT.len()).any(|word| word == COMMIT)
 }
 
 /// Until a message is stalled.
-async fn stalled(proxy: &Proxy) -> Vec<u8> {
-    loop {
-        match proxy.lost() {
-            Some(lost) => return lost,
-            None => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
+async fn stalled(proxy: &Proxy) {
+    while proxy.lost().is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

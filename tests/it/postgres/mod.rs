@@ -32,6 +32,23 @@ async fn issue(store: &PostgresStore, token: &str) -> ApiKey {
     record.key().clone()
 }
 
+/// Until a statement with these words waits for a lock of this schema.
+async fn waiting(database: &Database, words: &str) {
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND strpos(query, current_schema()) > 0 AND strpos(query, $1) > 0";
+    let mut connection = database.connection().await;
+    let waited = async {
+        loop {
+            let waits = sqlx::query_scalar::<_, i64>(waits).bind(words);
+            if waits.fetch_one(&mut connection).await.unwrap() > 0 {
+                return;
+            }
+        }
+    };
+    let bound = std::time::Duration::from_secs(30);
+    tokio::time::timeout(bound, waited).await.expect("it should wait for a lock");
+}
+
 /// One with our tables and the key of the token `t`, and a store on it.
 async fn with_a_key() -> Option<(Database, PostgresStore)> {
     let database = Database::new()?;

@@ -64,8 +64,14 @@ pub(crate) fn unique(what: &str) -> String {
 impl Drop for Database {
     fn drop(&mut self) {
         let connect: PgConnectOptions = self.url.parse().unwrap();
-        // Whoever still holds a row of it is waited for: they may be on their way out.
-        let sql = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.schema);
+        // Whoever still holds something of it has failed with its test, and must not keep us.
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM (SELECT DISTINCT l.pid FROM pg_locks AS l \
+             JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n \
+             ON n.oid = c.relnamespace WHERE n.nspname = '{0}' OFFSET 0) AS holders; \
+             DROP SCHEMA IF EXISTS \"{0}\" CASCADE",
+            self.schema
+        );
         let dropped = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {

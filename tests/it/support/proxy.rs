@@ -36,8 +36,13 @@ struct State {
 #[derive(Default)]
 struct Plan {
     /// Of the messages to come, the one that is lost, and how.
-    next: Option<(usize, Loss)>,
+    next: Option<(Which, Loss)>,
     lost: Option<Vec<u8>>,
+}
+
+enum Which {
+    After(usize),
+    With(&'static [u8]),
 }
 
 impl Proxy {
@@ -62,7 +67,14 @@ impl Proxy {
 
     /// Loses the message after the next `number` ones.
     pub(crate) fn lose(&self, number: usize, how: Loss) {
-        *self.state.plan.lock().unwrap() = Plan { next: Some((number, how)), lost: None };
+        let next = Some((Which::After(number), how));
+        *self.state.plan.lock().unwrap() = Plan { next, lost: None };
+    }
+
+    /// Loses the next message with these words.
+    pub(crate) fn lose_with(&self, words: &'static [u8], how: Loss) {
+        let next = Some((Which::With(words), how));
+        *self.state.plan.lock().unwrap() = Plan { next, lost: None };
     }
 
     /// The message that was lost, if it came to that.
@@ -80,10 +92,17 @@ impl Drop for Proxy {
 impl State {
     fn fate_of(&self, message: &[u8]) -> Option<Loss> {
         let mut plan = self.plan.lock().unwrap();
-        let (left, how) = plan.next?;
-        if left > 0 {
-            plan.next = Some((left - 1, how));
-            return None;
+        let (which, how) = plan.next.as_mut()?;
+        let how = *how;
+        match which {
+            Which::After(left) if *left > 0 => {
+                *left -= 1;
+                return None;
+            }
+            Which::With(words) if !message.windows(words.len()).any(|piece| piece == *words) => {
+                return None;
+            }
+            Which::After(_) | Which::With(_) => {}
         }
         (plan.next, plan.lost) = (None, Some(message.to_owned()));
         Some(how)
