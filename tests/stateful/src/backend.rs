@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tempfile::TempDir;
@@ -10,16 +11,15 @@ use tower_token_auth::{
     Authenticator, AuthenticatorBuilder, MemoryStore, SqliteStore, store::KeyRepository,
 };
 
-use crate::watched::Watched;
+use crate::{
+    telling::{Line, Telling},
+    watched::Watched,
+};
 
 /// A kind of store, and how an authenticator is set up on it.
-///
-/// A variant whose processes hear of each other's changes through a revocation feed says so by
-/// `HEARS` and adds its feed in `builder`; nothing else depends on it.
 pub trait Backend: Sized {
     type Store: KeyRepository + Clone;
     const NAME: &'static str;
-    const HEARS: bool = false;
 
     /// Made once for many cases, on a thread of its own.
     fn new() -> Self;
@@ -32,6 +32,11 @@ pub trait Backend: Sized {
 
     fn builder(store: Watched<Self::Store>) -> AuthenticatorBuilder {
         Authenticator::builder(store)
+    }
+
+    /// By what a process hears of the other one's changes, if it does.
+    fn line(_: &Self::Store) -> Option<Arc<Line>> {
+        None
     }
 }
 
@@ -51,6 +56,33 @@ impl Backend for Memory {
     }
 
     async fn close(&mut self, _: [MemoryStore; 2]) {}
+}
+
+/// The same with a revocation feed, by which each process hears of all changes.
+pub struct MemoryWithFeed;
+
+impl Backend for MemoryWithFeed {
+    type Store = Telling<MemoryStore>;
+    const NAME: &'static str = "memory with a feed";
+
+    fn new() -> Self {
+        Self
+    }
+
+    async fn open(&mut self) -> [Self::Store; 2] {
+        Telling::twice(MemoryStore::new())
+    }
+
+    async fn close(&mut self, _: [Self::Store; 2]) {}
+
+    fn builder(store: Watched<Self::Store>) -> AuthenticatorBuilder {
+        let ear = store.inner().ear();
+        Authenticator::builder(store).feed(ear)
+    }
+
+    fn line(store: &Self::Store) -> Option<Arc<Line>> {
+        Some(Arc::clone(store.line()))
+    }
 }
 
 /// Two stores with pools of their own on one file, as two processes have them. The file is in a

@@ -1,22 +1,15 @@
-//! How cases are drawn. What is listed first is what a failing case is shrunk to.
+//! How cases are drawn.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::step::{Action, End, Fate, Made, Order, Outdated, Process, RawWrite, Setting, Step};
 
-/// A setting and so many steps, any of which may be left out to find the shortest case that fails.
+/// A setting and so many steps.
 pub fn case(steps: usize) -> impl Strategy<Value = (Setting, Vec<Step>)> {
-    let some = vec(prop_oneof![14 => vec(kept(step()), 1), 1 => scene()], steps);
-    let steps = some.prop_map(move |some| {
-        let first = some.into_iter().flatten().take(steps);
-        first.filter_map(|(is_kept, step)| is_kept.then_some(step)).collect()
-    });
+    let some = vec(prop_oneof![8 => vec(step(), 1), 1 => scene()], steps);
+    let steps =
+        some.prop_map(move |some| some.into_iter().flatten().take(steps).collect::<Vec<_>>());
     (setting(), steps)
-}
-
-/// A step, and whether it is left in: always, but when a failing case is made shorter.
-fn kept(step: impl Strategy<Value = Step>) -> impl Strategy<Value = (bool, Step)> {
-    (prop::bool::weighted(1.0), step)
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
@@ -24,13 +17,15 @@ fn setting() -> impl Strategy<Value = Setting> {
     // outdated; and caches that hold next to nothing.
     let capacity = prop_oneof![3 => Just(64_usize), 2 => 1..4_usize];
     let negative = prop_oneof![3 => Just(64_usize), 2 => 1..3_usize];
-    let ttl = select(vec![(10_000, 5_000), (3_000, 1_000), (1_000, 4_000)]);
-    (capacity, negative, ttl).prop_map(
-        |(capacity, negative_capacity, (fresh_ttl, negative_ttl))| Setting {
+    let ttl = select(vec![(10_000, 5_000), (3_000, 1_000), (1_000, 4_000), (3_600_000, 60_000)]);
+    let stale_if_error = select(vec![0, 0, 2_000, 60_000]);
+    (capacity, negative, ttl, stale_if_error).prop_map(
+        |(capacity, negative_capacity, (fresh_ttl, negative_ttl), stale_if_error)| Setting {
             capacity,
             negative_capacity,
             fresh_ttl,
             negative_ttl,
+            stale_if_error,
         },
     )
 }
@@ -42,48 +37,81 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A read that is held while its key changes: rare if each part of it had to come about by chance.
-fn scene() -> impl Strategy<Value = Vec<(bool, Step)>> {
-    let change = |key: u8| {
-        prop_oneof![
-            2 => Just(Order::Deactivate { key }),
-            1 => Just(Order::Activate { key }),
-            1 => Just(Order::Delete { key }),
-            1 => scopes().prop_map(move |bits| Order::Update { key, expires_in: None, scopes: Some(bits) }),
-            1 => select(vec![0, 20]).prop_map(move |grace| Order::Rotate { key, grace, expires_in: None }),
-        ]
-    };
-    let soon = || select(vec![10, 60, 100, 500]).prop_map(|millis| Action::Advance { millis });
-    let kept = |actions: Vec<Action>| -> Vec<(bool, Step)> {
-        actions.into_iter().map(|action| (true, Step(vec![action]))).collect()
-    };
-    (process(), process(), number(), any::<bool>()).prop_flat_map(move |(on, by, token, is_own)| {
-        let hold = move |authoritative| Action::Hold { on, token, authoritative };
-        let release = Action::Release { on };
-        let again = Action::Authoritative { on, token };
-        prop_oneof![
-            // Overtaken by a newer read.
-            (change(token), soon()).prop_map({
-                let (release, again) = (release.clone(), again.clone());
-                move |(order, soon)| {
-                    let change = Action::Manage(by, order, Fate::Answered);
-                    kept(vec![hold(true), change, soon, again.clone(), release.clone()])
-                }
-            }),
-            // Begun while a change is not settled, answered when it is.
-            (change(token), made(), soon()).prop_map({
-                let release = release.clone();
-                move |(order, made, soon)| {
-                    let fate = Fate::Lost { made, end: End::Error, times: 2, down: false };
-                    kept(vec![Action::Manage(on, order, fate), hold(true), soon, release.clone()])
-                }
-            }),
-            // Outdated on the way.
-            change(token).prop_map(move |order| {
-                let change = Action::Manage(on, order, Fate::Answered);
-                kept(vec![hold(is_own), change, release.clone()])
-            }),
-        ]
-    })
+fn scene() -> impl Strategy<Value = Vec<Step>> {
+    // Those by which keys are named as their tokens are.
+    let token = 0..10_u8;
+    (process(), process(), token, any::<bool>(), any::<bool>()).prop_flat_map(
+        |(on, by, token, is_own, is_known)| {
+            // What was read before hides whatever becomes of the read that is held.
+            let forget = Action::Outdate(on, Outdated::Token(token));
+            let forget: Vec<Action> = (!is_known).then_some(forget).into_iter().collect();
+            let hold = move |authoritative| Action::Hold { on, token, authoritative };
+            let release = Action::Release { on };
+            let again = Action::Authoritative { on, token };
+            let acts = prop_oneof![
+                // Overtaken by a newer read.
+                (change(token), soon()).prop_map({
+                    let (release, again) = (release.clone(), again.clone());
+                    move |(order, soon)| {
+                        let change = Action::Manage(by, order, Fate::Answered);
+                        vec![hold(true), change, soon, again.clone(), release.clone()]
+                    }
+                }),
+                // Begun while a change is not settled, answered when it is.
+                (change(token), made(), soon()).prop_map({
+                    let release = release.clone();
+                    move |(order, made, soon)| {
+                        let fate = Fate::Lost { made, end: End::Error, times: 2, down: false };
+                        vec![Action::Manage(on, order, fate), hold(true), soon, release.clone()]
+                    }
+                }),
+                // Outdated on the way, before others join it.
+                change(token).prop_map(move |order| {
+                    let change = Action::Manage(on, order, Fate::Answered);
+                    vec![hold(is_own), change, release.clone()]
+                }),
+            ];
+            (acts, select(vec![Looks::Each, Looks::BeforeTheLast, Looks::Last]))
+                .prop_map(move |(acts, looks)| looks.steps(forget.iter().cloned().chain(acts)))
+        },
+    )
+}
+
+/// Of some actions, which are followed by a look at every token: it teaches the caches what it sees.
+#[derive(Clone, Copy, Debug)]
+enum Looks {
+    Each,
+    BeforeTheLast,
+    Last,
+}
+
+impl Looks {
+    fn steps(self, actions: impl Iterator<Item = Action>) -> Vec<Step> {
+        let mut actions: Vec<Action> = actions.collect();
+        match self {
+            Self::Each => actions.into_iter().map(|action| Step(vec![action])).collect(),
+            Self::BeforeTheLast => {
+                let last = actions.split_off(actions.len() - 1);
+                vec![Step(actions), Step(last)]
+            }
+            Self::Last => vec![Step(actions)],
+        }
+    }
+}
+
+/// A change of one key.
+fn change(key: u8) -> impl Strategy<Value = Order> {
+    prop_oneof![
+        2 => Just(Order::Deactivate { key }),
+        1 => Just(Order::Activate { key }),
+        1 => Just(Order::Delete { key }),
+        1 => scopes().prop_map(move |bits| Order::Update { key, expires_in: None, scopes: Some(bits) }),
+        1 => select(vec![0, 20]).prop_map(move |grace| Order::Rotate { key, grace, expires_in: None }),
+    ]
+}
+
+fn soon() -> impl Strategy<Value = Action> {
+    select(vec![0, 10, 60, 100, 500]).prop_map(|millis| Action::Advance { millis })
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -113,6 +141,8 @@ fn action() -> impl Strategy<Value = Action> {
             1 => on().prop_map(|on| Action::Down { on }),
         ],
         1 => Just(Action::Land),
+        1 => (on(), any::<bool>()).prop_map(|(on, silently)| Action::Cut { on, silently }),
+        2 => on().prop_map(|on| Action::Mend { on }),
     ]
 }
 

@@ -4,23 +4,30 @@ use std::{
     env,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 
 use crate::{
     backend::Backend,
     draw,
     model::Complaint,
+    shorten::shorten,
     step::{Setting, Step},
     world::{self, Tally},
 };
 
 /// How many steps a case has.
 const STEPS: usize = 50;
+
+/// How many threads there are for each core: a store with threads of its own lets them wait.
+const THREADS: usize = 2;
 
 /// Runs so many cases; on a failure, panics with the shortest steps that were found to fail.
 pub fn hold<B: Backend>(share: usize, all: usize) {
@@ -31,39 +38,93 @@ pub fn hold<B: Backend>(share: usize, all: usize) {
     // left to be found; all of them are drawn anew.
     let seed = env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| if is_full { random() } else { 1 });
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let begun = now();
-    let (sum, found) = (Mutex::new(Tally::default()), Mutex::new(None));
-    let progress = Progress::default();
+    let from = env::var("FROM").ok().and_then(|from| from.parse().ok()).unwrap_or(1);
+    let run = Run {
+        seed,
+        end: from + cases,
+        next: AtomicUsize::new(from),
+        tally: Mutex::default(),
+        first: Mutex::default(),
+    };
+    let (cores, begun) = (thread::available_parallelism().map_or(1, usize::from), now());
     thread::scope(|scope| {
-        for number in 0..threads {
-            let cases = cases / threads + usize::from(number < cases % threads);
-            let (sum, found, progress) = (&sum, &found, &progress);
-            scope.spawn(move || {
-                let seed = seed ^ (number as u64) << 48;
-                if let Err(failure) = run_many::<B>(cases, seed, sum, progress) {
-                    found.lock().unwrap().get_or_insert(failure);
-                }
-            });
+        for _ in 0..THREADS * cores {
+            scope.spawn(|| run.go::<B>());
         }
     });
-    let tally = sum.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
-    if let Some(failure) = found.into_inner().unwrap() {
-        panic!("SEED={seed} {failure}");
+    if let Some(failure) = run.first.into_inner().unwrap() {
+        panic!("SEED={seed} FROM={}", failure.shortened::<B>());
     }
     println!("{}: {cases} of {all} cases of {STEPS} steps, seed {seed}: {seconds:.1} s", B::NAME);
-    let Tally { steps, actions, decisions, admissions, reads, asked, made, lost } = tally;
+    let Tally { steps, actions, decisions, admissions, reads, asked, made, lost } =
+        run.tally.into_inner().unwrap();
     println!("  {steps} steps of {actions} actions; {asked} changes, {made} made, {lost} lost;");
     println!("  {decisions} decisions, {admissions} of them admissions; {reads} reads");
 }
 
-/// How far all threads together have come.
-#[derive(Default)]
-struct Progress {
-    cases: AtomicUsize,
-    /// Whether a case has failed.
-    is_over: AtomicBool,
+/// What all threads together do.
+struct Run {
+    seed: u64,
+    /// The number of the next case, and the one behind the last.
+    next: AtomicUsize,
+    end: usize,
+    tally: Mutex<Tally>,
+    /// Of those that failed the one with the lowest number.
+    first: Mutex<Option<Failure>>,
+}
+
+struct Failure {
+    number: usize,
+    setting: Setting,
+    steps: Vec<Step>,
+    complaint: Complaint,
+}
+
+impl Run {
+    fn go<B: Backend>(&self) {
+        let (drawing, mut backend) = (draw::case(STEPS), B::new());
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.end || self.first.lock().unwrap().is_some() {
+                return;
+            }
+            let (setting, steps) = drawing.new_tree(&mut self.source(number)).unwrap().current();
+            match run_one(&mut backend, &setting, &steps) {
+                Ok(tally) => add(&mut self.tally.lock().unwrap(), tally),
+                Err(complaint) => {
+                    println!("{} case {number} fails: {complaint}", B::NAME);
+                    let failure = Failure { number, setting, steps, complaint };
+                    let mut first = self.first.lock().unwrap();
+                    if first.as_ref().is_none_or(|first| number < first.number) {
+                        *first = Some(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a case is drawn from: it is the same, whichever thread draws it.
+    fn source(&self, number: usize) -> TestRunner {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&(number as u64).to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        TestRunner::new_with_rng(Config::default(), rng)
+    }
+}
+
+impl Failure {
+    fn shortened<B: Backend>(self) -> String {
+        let Self { number, setting, steps, complaint } = self;
+        let (setting, steps, complaint) = shorten(&mut B::new(), setting, steps, complaint);
+        let steps: String = steps.iter().map(|step| format!("\n            {step:?},")).collect();
+        format!(
+            "{number}, {}: {complaint}\n\nAs a regression test:\n\n#[test]\nfn it_does_not() \
+             {{\n    holds(\n        {setting:?},\n        &[{steps}\n        ],\n    );\n}}\n",
+            B::NAME,
+        )
+    }
 }
 
 /// Takes the steps of one case.
@@ -71,7 +132,7 @@ pub fn replay<B: Backend>(setting: &Setting, steps: &[Step]) -> Result<Tally, Co
     run_one(&mut B::new(), setting, steps)
 }
 
-fn run_one<B: Backend>(
+pub(crate) fn run_one<B: Backend>(
     backend: &mut B,
     setting: &Setting,
     steps: &[Step],
@@ -79,58 +140,6 @@ fn run_one<B: Backend>(
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(world::run(backend, setting, steps))
-}
-
-fn run_many<B: Backend>(
-    cases: usize,
-    seed: u64,
-    sum: &Mutex<Tally>,
-    progress: &Progress,
-) -> Result<(), String> {
-    let config = Config {
-        cases: cases.try_into().expect("fewer than 2^32 cases"),
-        failure_persistence: None,
-        max_shrink_iters: 20_000,
-        max_shrink_time: 60_000,
-        ..Config::default()
-    };
-    let mut bytes = [1; 16];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let backend = std::cell::RefCell::new(B::new());
-    let failed_at = std::cell::Cell::new(None);
-    let outcome = runner.run(&draw::case(STEPS), |(setting, steps)| {
-        let is_first_run = failed_at.get().is_none();
-        if is_first_run && progress.is_over.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let number = progress.cases.fetch_add(usize::from(is_first_run), Ordering::Relaxed) + 1;
-        match run_one(&mut *backend.borrow_mut(), &setting, &steps) {
-            Ok(tally) if is_first_run => add(&mut sum.lock().unwrap(), tally),
-            Ok(_) => {}
-            Err(complaint) => {
-                failed_at.set(failed_at.get().or(Some(number)));
-                progress.is_over.store(true, Ordering::Relaxed);
-                return Err(TestCaseError::fail(complaint));
-            }
-        }
-        Ok(())
-    });
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(TestError::Fail(complaint, (setting, steps))) => {
-            let steps: String =
-                steps.iter().map(|step| format!("\n            {step:?},")).collect();
-            Err(format!(
-                "{} case {}: {complaint}\n\nAs a regression test:\n\n#[test]\nfn it_does_not() {{\n    \
-                 holds(\n        {setting:?},\n        &[{steps}\n        ],\n    );\n}}\n",
-                B::NAME,
-                failed_at.get().unwrap_or_default(),
-            ))
-        }
-        Err(TestError::Abort(reason)) => Err(format!("no cases could be drawn: {reason}")),
-    }
 }
 
 fn add(sum: &mut Tally, more: Tally) {
@@ -151,6 +160,6 @@ fn random() -> u64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it says how long it took")]
-fn now() -> std::time::Instant {
+pub(crate) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }

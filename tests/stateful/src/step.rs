@@ -20,6 +20,19 @@ pub struct Setting {
     pub fresh_ttl: u64,
     /// In milliseconds.
     pub negative_ttl: u64,
+    /// In milliseconds; what stands in for a store that fails.
+    pub stale_if_error: u64,
+}
+
+impl Setting {
+    /// One with room for all keys.
+    pub const ROOMY: Self = Self {
+        capacity: 64,
+        negative_capacity: 64,
+        fresh_ttl: 10_000,
+        negative_ttl: 5_000,
+        stale_if_error: 0,
+    };
 }
 
 /// What happens before the next look at every token: one or a few actions, written
@@ -71,6 +84,10 @@ pub enum Action {
     Up { on: Process },
     /// A commit whose answer was lost arrives at last.
     Land,
+    /// Nothing is heard here any more of changes; and nobody notices, or somebody does.
+    Cut { on: Process, silently: bool },
+    /// It is again.
+    Mend { on: Process },
 }
 
 /// A change that a manager is asked for.

@@ -2,85 +2,41 @@
 
 use std::collections::HashMap;
 
-use tower_token_auth::{KeyId, TokenDigest};
+use tower_token_auth::TokenDigest;
 
 use super::{
+    history::{History, Known},
     repairs::{Lost, Subject},
-    rows::Moment,
 };
 use crate::watched::Look;
 
-/// What there is to know about a token at one time: its key and that key's owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub id: KeyId,
-    pub owner: u8,
-    pub active: bool,
-    pub expires: Option<Moment>,
-    pub scopes: u8,
-    pub owner_active: bool,
-    pub owner_staff: bool,
+/// Whether a process hears of the other one's changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hearing {
+    /// It has no feed, and goes by its own limits.
+    #[default]
+    Off,
+    On,
+    /// It does not, and what it read before this time is relied on for a short while behind it. If
+    /// there is a gap in what it heard, it believes none of that any more when it hears again.
+    Deaf {
+        from: u64,
+        has_gap: bool,
+    },
 }
 
-/// What a decision says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Admitted(Known),
-    Unknown,
-    Expired,
-    KeyInactive,
-    OwnerInactive,
-    /// No answer about the key.
-    Busy,
-}
-
-/// What is judged on every use, however old the record is.
-pub fn judge(known: Option<Known>, now: Moment) -> Verdict {
-    match known {
-        None => Verdict::Unknown,
-        Some(known) if known.expires.is_some_and(|at| at < now) => Verdict::Expired,
-        Some(known) if !known.active => Verdict::KeyInactive,
-        Some(known) if !known.owner_active => Verdict::OwnerInactive,
-        Some(known) => Verdict::Admitted(known),
-    }
-}
-
-/// What was to be known of a token, from which change on.
-#[derive(Clone, Debug, Default)]
-pub struct History(Vec<(u64, Option<Known>)>);
-
-impl History {
-    pub fn begin(known: Option<Known>) -> Self {
-        Self(vec![(0, known)])
-    }
-
-    pub fn becomes(&mut self, at: u64, known: Option<Known>) {
-        if self.truth() != known {
-            self.0.push((at, known));
-        }
-    }
-
-    pub fn truth(&self) -> Option<Known> {
-        self.0.last().expect("it begins with something").1
-    }
-
-    /// What a look may have seen.
-    pub fn seen(&self, look: Look) -> impl Iterator<Item = Option<Known>> {
-        let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
-        let of_look = move |((from, known), end): (&(u64, Option<Known>), u64)| {
-            (*from <= look.to && look.from < end).then_some(*known)
-        };
-        self.0.iter().zip(ends).filter_map(of_look)
-    }
-
-    fn ever(&self) -> impl Iterator<Item = Option<Known>> {
-        self.0.iter().map(|(_, known)| *known)
-    }
+/// How it is with a process' feed.
+#[derive(Clone, Copy, Debug)]
+pub struct Feed {
+    pub is_whole: bool,
+    pub is_silent: bool,
+    pub is_healthy: bool,
 }
 
 /// One authenticator's mind.
 #[derive(Debug, Default)]
 pub struct Mind {
+    pub hearing: Hearing,
     /// When what was read about a subject was outdated, as a place in the order of changes.
     stamps: HashMap<Subject, u64>,
     flushed: u64,
@@ -92,13 +48,27 @@ pub struct Mind {
     offset: i64,
 }
 
+/// For how long what was read is relied on while nothing is heard.
+const SHORT_TTL: u64 = 5_000;
+/// For how long at most nobody notices that.
+const UNNOTICED: u64 = 5_000;
+
 /// What the rules of belief are.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub fresh_ttl: u64,
     pub negative_ttl: u64,
+    pub stale_if_error: u64,
     /// Whether a cache never has to give anything up for want of room.
     pub is_roomy: bool,
+}
+
+/// When something may be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct When {
+    pub now: u64,
+    /// Whether the store was, or may have been, asked in vain.
+    pub is_failing: bool,
 }
 
 impl Mind {
@@ -115,6 +85,26 @@ impl Mind {
         self.flushed = at;
     }
 
+    /// How it is with its feed. `last` was the place of the last change when this was asked before.
+    pub fn hears(&mut self, feed: Feed, now: u64, last: u64) {
+        let was_deaf = match self.hearing {
+            Hearing::Deaf { from, has_gap } => Some((from, has_gap)),
+            Hearing::Off | Hearing::On => None,
+        };
+        if feed.is_whole && feed.is_healthy {
+            if was_deaf.is_some_and(|(_, has_gap)| has_gap) {
+                self.flush(last);
+            }
+            self.hearing = Hearing::On;
+            return;
+        }
+        let noticed = if feed.is_healthy { now + UNNOTICED } else { now };
+        let (from, has_gap) = was_deaf.unwrap_or((noticed, false));
+        // Of one that is silent it may only be late what it has to say.
+        let has_gap = has_gap || !feed.is_healthy && !feed.is_silent;
+        self.hearing = Hearing::Deaf { from: from.min(noticed), has_gap };
+    }
+
     /// A decision is made: clocks that have come apart are noticed. The machine may have slept.
     pub fn notice(&mut self, offset: i64, at: u64) {
         if self.offset.abs_diff(offset) > 2_000 {
@@ -123,7 +113,7 @@ impl Mind {
         }
     }
 
-    /// A read has landed. `holds` are those of the same token that looked earlier and have not.
+    /// A read has landed.
     pub fn learn(&mut self, history: &History, digest: TokenDigest, look: Look, rules: Rules) {
         // What is suspect or outdated by now is not kept, and replaces nothing.
         let is_kept = history.seen(look).all(|known| {
@@ -135,32 +125,49 @@ impl Mind {
         } else if looks.iter().any(|other| other.millis > look.millis || other.from > look.from) {
             // An older read never replaces a newer one. If there was no room for the newer one,
             // nobody can tell that this one is older.
-            if !rules.is_roomy || looks.iter().all(|other| other.millis <= look.millis) {
+            if !rules.is_roomy {
                 looks.push(look);
             }
         } else {
-            *looks = vec![look];
+            // What landed while this one was under way may stay: if it told something new, it
+            // counts as the newer one.
+            looks.retain(|other| other.ended > look.begun);
+            looks.push(look);
         }
     }
 
-    /// What it may believe without asking the store.
+    /// What it may believe without asking the store, or after asking in vain.
     pub fn beliefs(
         &self,
         history: &History,
         digest: &TokenDigest,
         more: &[Look],
-        now: u64,
+        when: When,
         rules: Rules,
     ) -> Vec<Option<Known>> {
         let looks = self.looks.get(digest).into_iter().flatten().chain(more);
         let believes = |look: &Look| {
             let look = *look;
             history.seen(look).filter(move |known| {
-                let ttl = if known.is_some() { rules.fresh_ttl } else { rules.negative_ttl };
-                now - look.millis < ttl && look.from >= self.outdated(digest, *known)
+                when.now < self.end_of(look, *known, when, rules)
+                    && look.from >= self.outdated(digest, *known)
             })
         };
         looks.flat_map(believes).collect()
+    }
+
+    /// From when on what a read has seen is not relied on.
+    fn end_of(&self, look: Look, known: Option<Known>, when: When, rules: Rules) -> u64 {
+        let (covered, heard) = match self.hearing {
+            Hearing::Deaf { from, .. } => (look.millis.max(from) + SHORT_TTL, from),
+            Hearing::Off | Hearing::On => (u64::MAX, u64::MAX),
+        };
+        let ttl = if known.is_some() { rules.fresh_ttl } else { rules.negative_ttl };
+        let end = covered.min(look.millis + ttl);
+        if known.is_none() || !when.is_failing || rules.stale_if_error == 0 {
+            return end;
+        }
+        end.max(heard.min(look.millis + rules.fresh_ttl + rules.stale_if_error))
     }
 
     /// The place of the last change that outdates this.

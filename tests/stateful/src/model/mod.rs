@@ -1,5 +1,6 @@
 //! The plain model: what is stored, what time it is, and what each process may believe.
 
+pub mod history;
 pub mod minds;
 pub mod orders;
 pub mod repairs;
@@ -11,7 +12,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tower_token_auth::{KeyId, TokenDigest};
 
 use self::{
-    minds::{History, Known, Mind, Rules, Verdict, judge},
+    history::{History, Known, Verdict, judge},
+    minds::{Feed, Hearing, Mind, Rules, When},
     orders::{Answer, Decision, Fresh, Order, Refusal},
     repairs::{Lost, Subject, subjects_of},
     rows::{Edit, Moment, OwnerRow, Row, Rows, number_of},
@@ -40,8 +42,6 @@ pub struct Model {
     /// What a change under way will have written.
     limbo: Vec<Edit>,
     rules: Rules,
-    /// Whether each process hears of the other one's changes.
-    hears: bool,
 }
 
 /// Whether the store can be asked.
@@ -52,7 +52,7 @@ pub struct Reach {
 }
 
 impl Model {
-    pub fn new(rules: Rules, hears: bool) -> Self {
+    pub fn new(rules: Rules) -> Self {
         let mut model = Self {
             rows: Rows::default(),
             wall: start(),
@@ -61,7 +61,6 @@ impl Model {
             histories: HashMap::new(),
             limbo: Vec::new(),
             rules,
-            hears,
         };
         let offset = model.offset();
         model.minds.iter_mut().for_each(|mind| mind.notice(offset, 0));
@@ -130,9 +129,13 @@ impl Model {
 
     /// A change was committed: whoever listens has heard of it by the next look at a token.
     pub fn publish(&mut self, subjects: &[Subject], at: u64) {
-        if self.hears {
-            self.minds.iter_mut().for_each(|mind| mind.outdate(subjects, at));
-        }
+        let listening = self.minds.iter_mut().filter(|mind| mind.hearing == Hearing::On);
+        listening.for_each(|mind| mind.outdate(subjects, at));
+    }
+
+    /// How it is with a process' feed.
+    pub fn hears(&mut self, by: Process, feed: Feed, last: u64) {
+        self.minds[by as usize].hears(feed, self.millis, last);
     }
 
     pub fn flush(&mut self, by: Process, at: u64) {
@@ -150,8 +153,7 @@ impl Model {
     pub fn land(&mut self, at: u64) {
         let edits = std::mem::take(&mut self.limbo);
         self.apply(&edits, at);
-        let of_owner = Order::SetOwner { owner: 0, active: None, staff: None };
-        self.publish(&subjects_of(&edits, &of_owner), at);
+        self.publish(&subjects_of(&edits), at);
     }
 
     pub fn has_lost(&self, by: Process) -> bool {
@@ -219,16 +221,16 @@ impl Model {
         if is_held_up && !decision.edits.is_empty() {
             return Err("a change was made before an earlier one of the same was settled".into());
         }
-        let subjects = subjects_of(&decision.edits, order);
+        let subjects = subjects_of(&decision.edits);
         let mind = &mut self.minds[write.by as usize];
         mind.outdate(&subjects, write.at);
         mind.overtake(&subjects);
         if let Became::Lost(made, _) = write.became {
             mind.lost.push(Lost::new(order, &decision.edits, &self.rows));
-            self.made(made, decision.edits, &subjects, write.at);
+            self.made(made, decision.edits, write.at);
             return Ok(Some(Err(Refusal::Unknown)));
         }
-        self.made(Made::Yes, decision.edits, &subjects, write.at);
+        self.made(Made::Yes, decision.edits, write.at);
         Ok(Some(Ok(decision.answer)))
     }
 
@@ -260,11 +262,11 @@ impl Model {
         }
     }
 
-    fn made(&mut self, made: Made, edits: Vec<Edit>, subjects: &[Subject], at: u64) {
+    fn made(&mut self, made: Made, edits: Vec<Edit>, at: u64) {
         match made {
             Made::Yes => {
                 self.apply(&edits, at);
-                self.publish(subjects, at);
+                self.publish(&subjects_of(&edits), at);
             }
             Made::No => {}
             Made::Later => self.limbo = edits,
@@ -322,7 +324,7 @@ impl Model {
         let lost = lost[place].clone();
         match write.became {
             Became::Told | Became::Refused => {
-                self.made(Made::Yes, edits, &lost.subjects, write.at);
+                self.made(Made::Yes, edits, write.at);
                 if is_last {
                     let mind = &mut self.minds[write.by as usize];
                     mind.lost.remove(place);
@@ -330,7 +332,7 @@ impl Model {
                     mind.outdate(&lost.subjects, write.at);
                 }
             }
-            Became::Lost(made, _) => self.made(made, edits, &lost.subjects, write.at),
+            Became::Lost(made, _) => self.made(made, edits, write.at),
             Became::Unreachable => unreachable!("nothing was written"),
         }
         Ok(())
@@ -344,7 +346,7 @@ impl Model {
         reach: Reach,
         at: u64,
     ) -> Vec<Verdict> {
-        let mut known = self.beliefs(by, digest, at);
+        let mut known = self.beliefs(by, digest, reach.may_fail, at, &[]);
         if !reach.is_down {
             known.push(self.truth(digest));
         }
@@ -359,7 +361,7 @@ impl Model {
         reach: Reach,
         at: u64,
     ) -> Vec<Verdict> {
-        let mut known = self.beliefs(by, digest, at);
+        let mut known = self.beliefs(by, digest, false, at, &[]);
         known.retain(Option::is_none);
         if !reach.is_down {
             known.push(self.truth(digest));
@@ -367,22 +369,19 @@ impl Model {
         self.judge_all(by, digest, &known, reach)
     }
 
-    pub fn beliefs(&mut self, by: Process, digest: &TokenDigest, at: u64) -> Vec<Option<Known>> {
-        self.beliefs_with(by, digest, at, &[])
-    }
-
-    /// The same as if these reads had landed.
-    pub fn beliefs_with(
+    /// What a process may believe, as if `more` reads had landed, too.
+    pub fn beliefs(
         &mut self,
         by: Process,
         digest: &TokenDigest,
+        is_failing: bool,
         at: u64,
         more: &[Look],
     ) -> Vec<Option<Known>> {
-        let offset = self.offset();
+        let (offset, when) = (self.offset(), When { now: self.millis, is_failing });
         let mind = &mut self.minds[by as usize];
         mind.notice(offset, at);
-        mind.beliefs(&self.histories[digest], digest, more, self.millis, self.rules)
+        mind.beliefs(&self.histories[digest], digest, more, when, self.rules)
     }
 
     /// What any of these says now.

@@ -52,14 +52,15 @@ enum Goal {
 }
 
 /// What edits outdate.
-pub fn subjects_of(edits: &[Edit], order: &Order) -> Vec<Subject> {
+pub fn subjects_of(edits: &[Edit]) -> Vec<Subject> {
+    let adds = edits.iter().any(|edit| matches!(edit, Edit::Add(_)));
     let subjects = |edit: &Edit| match edit {
         Edit::Add(row) | Edit::Take(row) => {
             vec![Subject::Digest(row.digest), Subject::Key(row.id)]
         }
         Edit::Set(row) => vec![Subject::Key(row.id)],
         // One that is made along with a key was nobody's before.
-        Edit::Owner(..) if !matches!(order, Order::SetOwner { .. }) => Vec::new(),
+        Edit::Owner(..) if adds => Vec::new(),
         Edit::Owner(owner, _) => vec![Subject::Owner(*owner)],
     };
     edits.iter().flat_map(subjects).collect()
@@ -97,7 +98,7 @@ impl Lost {
             }
             rows.apply(std::slice::from_ref(edit));
         }
-        Self { subjects: subjects_of(edits, order), goals }
+        Self { subjects: subjects_of(edits), goals }
     }
 
     pub fn is_about(&self, subjects: &[Subject]) -> bool {

@@ -13,7 +13,7 @@ use crate::{
     backend::Backend,
     model::{
         Complaint,
-        minds::{Known, Verdict},
+        history::{Known, Verdict},
         rows::{bits_of, number_of},
     },
     step::Process,
@@ -101,7 +101,7 @@ impl<B: Backend> World<B> {
     pub(super) async fn abandon(&mut self, on: Process, token: u8) {
         let token = self.token(token);
         let at = self.common.last();
-        self.model.beliefs(on, &self.tokens[token].digest, at);
+        self.model.beliefs(on, &self.tokens[token].digest, false, at, &[]);
         let mut asked = self.ask(on, token, false);
         std::future::poll_fn(|cx| {
             let _ = asked.as_mut().poll(cx);
@@ -164,7 +164,7 @@ impl<B: Backend> World<B> {
         let is_same = |request: &&Request| request.by == on && request.digest == digest;
         if self.requests.iter().filter(is_same).count() < WAITING {
             // A read that is under way is joined as if its word were there already.
-            let known = self.model.beliefs_with(on, &digest, at, &looks);
+            let known = self.model.beliefs(on, &digest, false, at, &looks);
             let began = Look { from: at, ..*first };
             self.requests.push(Request { by: on, digest, asked, known, began });
         }

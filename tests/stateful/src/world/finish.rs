@@ -24,6 +24,7 @@ impl<B: Backend> World<B> {
     pub(super) async fn end(&mut self, setting: &Setting) -> Result<(), Complaint> {
         for on in [Process::One, Process::Two] {
             self.stores[on as usize].own.set_down(false);
+            self.lines[on as usize].iter().for_each(|line| line.mend());
             while !self.stores[on as usize].own.held().is_empty() {
                 self.stores[on as usize].own.release();
             }

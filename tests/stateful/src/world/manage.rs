@@ -55,6 +55,7 @@ impl<B: Backend> World<B> {
         let (was_down, now) = (own.is_down(), self.model.wall);
         // It looks the key up, and reads the time when it comes to change that.
         let mut may_begin = vec![now];
+        let mut waits = 0;
         let ended = {
             let call = call(self.auths[by as usize].keys(), order.clone(), token, now);
             let mut call = Box::pin(MANAGING.scope((), call));
@@ -69,7 +70,6 @@ impl<B: Backend> World<B> {
                 }
             });
             let mut cut = pin!(cut);
-            let mut waits = 0;
             loop {
                 if let Some(ended) = self.drive(cut.as_mut()).await {
                     break ended;
@@ -92,6 +92,11 @@ impl<B: Backend> World<B> {
         let would = |model: &Model| order.decide(&model.rows, now, Fresh::nobody(), None);
         let mut moments = vec![would(&self.model)];
         let (mut answered, mut is_held_up) = (None, false);
+        // It settles what was lost before. If its try is in vain, the next one may come while it is
+        // being told so.
+        let mut was_unsettled = self.model.holds_up(by, &order);
+        let mut is_in_vain = waits > 0;
+        self.listen();
         for event in self.common.drain() {
             match event {
                 Event::Write(write) if write.by_manager => {
@@ -112,8 +117,12 @@ impl<B: Backend> World<B> {
                     });
                     moments.clear();
                 }
-                other => self.heed(other)?,
+                other => {
+                    is_in_vain |= matches!(&other, Event::Write(write) if write.is_lost());
+                    self.heed(other)?;
+                }
             }
+            was_unsettled |= self.model.holds_up(by, &order);
             moments.push(would(&self.model));
         }
         let is_done = |would: &Result<Decision, Refusal>| {
@@ -131,8 +140,8 @@ impl<B: Backend> World<B> {
                 let without_write =
                     moments.into_iter().filter(|would| would.is_err() || is_done(would));
                 let answers = without_write.map(|would| would.map(|decision| decision.answer));
-                let held_up = self.model.holds_up(by, &order).then_some(Err(Refusal::Unavailable));
-                answers.chain(held_up).collect()
+                let may_be_held_up = self.model.holds_up(by, &order) || was_unsettled && is_in_vain;
+                answers.chain(may_be_held_up.then_some(Err(Refusal::Unavailable))).collect()
             }
         };
         let actual = self.compare_answer(&order, ended, &expected)?;

@@ -22,12 +22,13 @@ use crate::{
     backend::Backend,
     model::{
         Complaint, Model, Reach,
-        minds::Rules,
+        minds::{Feed, Rules},
         repairs,
         rows::{Edit, OWNERS, OwnerRow, Row},
         start,
     },
     step::{Action, Outdated, Process, RawWrite, Setting, Step},
+    telling::Line,
     watched::{Common, Event, Watched},
 };
 
@@ -69,6 +70,10 @@ pub struct World<B: Backend> {
     requests: Vec<Request>,
     /// Whether something was written since the rows were compared.
     is_changed: bool,
+    /// By what each process hears of changes, if it does.
+    lines: [Option<Arc<Line>>; 2],
+    /// The place of the last change that was taken note of.
+    heeded: u64,
     tally: Tally,
 }
 
@@ -101,6 +106,7 @@ impl<B: Backend> World<B> {
     fn new(stores: [B::Store; 2], setting: &Setting) -> Self {
         let clock = ManualClock::at(start());
         let common = Arc::new(Common::default());
+        let lines = [&stores[0], &stores[1]].map(B::line);
         let [one, two] = stores;
         let stores =
             [Watched::new(one, Process::One, &common), Watched::new(two, Process::Two, &common)];
@@ -111,6 +117,7 @@ impl<B: Backend> World<B> {
                 .negative_capacity(setting.negative_capacity)
                 .fresh_ttl(Duration::from_millis(setting.fresh_ttl))
                 .negative_ttl(Duration::from_millis(setting.negative_ttl))
+                .stale_if_error(Duration::from_millis(setting.stale_if_error))
                 // That a key was used is noted by an order of its own.
                 .last_used(LastUsed::Off);
             builder.build().expect("a setting that makes sense").0
@@ -118,6 +125,7 @@ impl<B: Backend> World<B> {
         let rules = Rules {
             fresh_ttl: setting.fresh_ttl,
             negative_ttl: setting.negative_ttl,
+            stale_if_error: setting.stale_if_error,
             is_roomy: setting.capacity >= 16 && setting.negative_capacity >= 16,
         };
         let mut world = Self {
@@ -125,12 +133,14 @@ impl<B: Backend> World<B> {
             stores,
             clock,
             common,
-            model: Model::new(rules, B::HEARS),
+            model: Model::new(rules),
             tokens: Vec::new(),
             gone: KeyId::random(),
             admitted: HashMap::new(),
             requests: Vec::new(),
             is_changed: false,
+            lines,
+            heeded: 0,
             tally: Tally::default(),
         };
         FOREIGN.iter().for_each(|token| world.learn((*token).to_owned()));
@@ -138,6 +148,8 @@ impl<B: Backend> World<B> {
     }
 
     async fn run(mut self, setting: &Setting, steps: &[Step]) -> Result<Tally, Complaint> {
+        self.rest().await;
+        self.heed_all()?;
         for (number, step) in steps.iter().enumerate() {
             let taken = self.take(step).await;
             taken.map_err(|complaint| format!("at step {number}, {step:?}: {complaint}"))?;
@@ -189,6 +201,10 @@ impl<B: Backend> World<B> {
             Action::Down { on } => self.stores[on as usize].own.set_down(true),
             Action::Up { on } => self.stores[on as usize].own.set_down(false),
             Action::Land => self.stores[0].land_now().await,
+            Action::Cut { on, silently } => {
+                self.lines[on as usize].iter().for_each(|line| line.cut(silently));
+            }
+            Action::Mend { on } => self.lines[on as usize].iter().for_each(|line| line.mend()),
         }
         Ok(())
     }
@@ -237,6 +253,9 @@ impl<B: Backend> World<B> {
         };
         let at = self.common.next();
         self.model.apply(&edits, at);
+        // Whoever can hear has heard then; or has found that it can't.
+        self.rest().await;
+        self.listen();
         self.model.publish(&subjects, at);
         self.is_changed = true;
     }
@@ -267,7 +286,19 @@ impl<B: Backend> World<B> {
 
     /// Has the model take note of what happened.
     fn heed_all(&mut self) -> Result<(), Complaint> {
+        self.listen();
         self.common.drain().into_iter().try_for_each(|event| self.heed(event))
+    }
+
+    /// Has the model take note of whether either process hears.
+    pub(super) fn listen(&mut self) {
+        for on in [Process::One, Process::Two] {
+            let Some(line) = &self.lines[on as usize] else { continue };
+            let is_healthy = self.auths[on as usize].feed_health().is_healthy();
+            let (is_whole, is_silent) = (line.is_whole(), line.is_silent());
+            self.model.hears(on, Feed { is_whole, is_silent, is_healthy }, self.heeded);
+        }
+        self.heeded = self.common.last();
     }
 
     fn heed(&mut self, event: Event) -> Result<(), Complaint> {

@@ -1,15 +1,15 @@
 //! A store as one process sees it: it can be out of reach, lose answers and hold reads, and it
 //! writes down what was read and written, in order.
 
+mod log;
+mod own;
+
 use std::{
     panic::resume_unwind,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
-use tokio::sync::{Mutex as Turn, Notify, oneshot};
+use tokio::sync::{MutexGuard, oneshot};
 use tower_token_auth::{
     ApiKey, DigestAlgorithm, KeyId, Owner, OwnerId, Record, TokenDigest,
     store::{
@@ -18,167 +18,19 @@ use tower_token_auth::{
     },
 };
 
-use crate::step::{End, Fate, Made, Process};
+pub use self::{
+    log::{Became, Common, Event, Look, What, Write},
+    own::Own,
+};
+use self::{
+    log::{Busy, Limbo},
+    own::{Doom, Held},
+};
+use crate::step::{End, Made, Process};
 
 tokio::task_local! {
     /// Set while a manager's own call is under way: whatever else writes is a repair.
     pub static MANAGING: ();
-}
-
-/// What happened in the stores, each with its place in their common order.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A read landed. It looked when `from` to `to` changes had been made, at this time.
-    Read {
-        by: Process,
-        digest: TokenDigest,
-        look: Look,
-    },
-    Write(Write),
-    /// A commit arrived whose answer had been lost.
-    Landed {
-        at: u64,
-    },
-}
-
-/// When a read looked: between these two places in the order, at this time.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    pub from: u64,
-    pub to: u64,
-    pub millis: u64,
-}
-
-/// One change that was asked of a store.
-#[derive(Clone, Debug)]
-pub struct Write {
-    pub at: u64,
-    pub by: Process,
-    /// By a manager's own call, and not to repair one.
-    pub by_manager: bool,
-    pub what: What,
-    pub became: Became,
-}
-
-#[derive(Clone, Debug)]
-pub enum What {
-    Insert(ApiKey),
-    /// The keys that were asked about, and what the plan answered.
-    Change(Vec<KeyId>, Vec<KeyWrite>),
-    /// What the edit answered.
-    Owner(OwnerId, Option<Owner>),
-    Uses(KeyId),
-}
-
-/// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Became {
-    /// Made, and the caller was told.
-    Told,
-    /// Not made, and the caller was told.
-    Refused,
-    /// The store could not be reached.
-    Unreachable,
-    /// Its answer was lost.
-    Lost(Made, End),
-}
-
-/// What both processes' stores have in common.
-#[derive(Default)]
-pub struct Common {
-    /// How many changes there were: the place of the last one in the order.
-    order: AtomicU64,
-    /// The time that has passed, in milliseconds.
-    pub millis: AtomicU64,
-    log: Mutex<Vec<Event>>,
-    limbo: Mutex<Option<Limbo>>,
-    /// Held by whoever writes, so that the log's order is the store's.
-    writing: Turn<()>,
-    /// Calls that are under way, and will end by themselves.
-    busy: AtomicUsize,
-    /// Calls that were begun.
-    begun: AtomicUsize,
-    quiet: Notify,
-    reads: AtomicUsize,
-}
-
-/// A change that was decided on and not yet committed. It holds the store's lock: nothing is
-/// written before it.
-enum Limbo {
-    Change(KeyId, Vec<KeyWrite>),
-    Insert(Box<ApiKey>, Owner),
-    Owner(Owner),
-}
-
-impl Common {
-    /// The next place in the order.
-    pub fn next(&self) -> u64 {
-        self.order.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// The place of the last change.
-    pub fn last(&self) -> u64 {
-        self.order.load(Ordering::SeqCst)
-    }
-
-    pub fn drain(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.log.lock().unwrap())
-    }
-
-    pub fn has_limbo(&self) -> bool {
-        self.limbo.lock().unwrap().is_some()
-    }
-
-    pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::SeqCst) > 0
-    }
-
-    pub fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    /// How many reads the stores answered.
-    pub fn reads(&self) -> usize {
-        self.reads.load(Ordering::SeqCst)
-    }
-
-    /// Waits until no call is under way.
-    pub async fn rest(&self) {
-        loop {
-            let quiet = self.quiet.notified();
-            if !self.is_busy() {
-                return;
-            }
-            quiet.await;
-        }
-    }
-
-    fn note(&self, event: Event) {
-        self.log.lock().unwrap().push(event);
-    }
-
-    fn now(&self) -> u64 {
-        self.millis.load(Ordering::SeqCst)
-    }
-}
-
-/// A call that is under way.
-struct Busy<'a>(&'a Common);
-
-impl<'a> Busy<'a> {
-    fn begin(common: &'a Common) -> Self {
-        common.busy.fetch_add(1, Ordering::SeqCst);
-        common.begun.fetch_add(1, Ordering::SeqCst);
-        Self(common)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        if self.0.busy.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.quiet.notify_waiters();
-        }
-    }
 }
 
 /// One process' store. Clones are one.
@@ -188,99 +40,6 @@ pub struct Watched<S> {
     process: Process,
     pub common: Arc<Common>,
     pub own: Arc<Own>,
-}
-
-/// What is a process' own.
-#[derive(Default)]
-pub struct Own {
-    is_down: AtomicBool,
-    pub hold_next: AtomicBool,
-    /// A manager's call waits for an answer that never comes.
-    pub hangs: AtomicBool,
-    fate: Mutex<Option<Doom>>,
-    held: Mutex<Vec<Held>>,
-    failures: Mutex<Failures>,
-}
-
-/// A read that has looked and does not answer.
-struct Held {
-    digest: TokenDigest,
-    look: Look,
-    release: oneshot::Sender<()>,
-}
-
-/// Reads that failed in a row, as a breaker counts them.
-#[derive(Clone, Copy, Default)]
-struct Failures {
-    in_a_row: u32,
-    last_try: u64,
-}
-
-/// How the next writes are lost.
-#[derive(Clone, Copy)]
-struct Doom {
-    made: Made,
-    end: End,
-    times: u8,
-    down: bool,
-}
-
-impl Own {
-    /// Sets what becomes of the next writes.
-    pub fn set_fate(&self, fate: Fate) {
-        *self.fate.lock().unwrap() = match fate {
-            Fate::Answered => None,
-            Fate::Lost { made, end, times, down } => Some(Doom { made, end, times, down }),
-        };
-    }
-
-    fn take_fate(&self) -> Option<Doom> {
-        let mut fate = self.fate.lock().unwrap();
-        let taken = (*fate)?;
-        *fate = (taken.times > 1).then_some(Doom { times: taken.times - 1, ..taken });
-        Some(taken)
-    }
-
-    pub fn is_down(&self) -> bool {
-        self.is_down.load(Ordering::SeqCst)
-    }
-
-    /// Whether a read may fail now: the store is down, or failed so often that it is hardly asked.
-    pub fn may_fail(&self, now: u64) -> bool {
-        let failures = *self.failures.lock().unwrap();
-        self.is_down() || failures.in_a_row >= 3 && now < failures.last_try + 500
-    }
-
-    /// When the reads that are held looked, first the one that was held first.
-    pub fn held(&self) -> Vec<(TokenDigest, Look)> {
-        self.held.lock().unwrap().iter().map(|held| (held.digest, held.look)).collect()
-    }
-
-    pub fn set_down(&self, is_down: bool) {
-        self.is_down.store(is_down, Ordering::SeqCst);
-    }
-
-    /// Lets the read that was held first answer, if there is one.
-    pub fn release(&self) {
-        let mut held = self.held.lock().unwrap();
-        if !held.is_empty() {
-            let _ = held.remove(0).release.send(());
-        }
-    }
-
-    fn tried(&self, now: u64) {
-        self.failures.lock().unwrap().last_try = now;
-    }
-
-    fn failed(&self, now: u64) {
-        let mut failures = self.failures.lock().unwrap();
-        failures.in_a_row += 1;
-        failures.last_try = now;
-    }
-
-    fn answered(&self) {
-        self.failures.lock().unwrap().in_a_row = 0;
-    }
 }
 
 fn out_of_reach() -> StoreError {
@@ -296,6 +55,11 @@ impl<S: KeyRepository> Watched<S> {
         Self { inner, process, common: Arc::clone(common), own: Arc::default() }
     }
 
+    /// The store behind it.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
     /// Writes past every manager. The plan sees what the store has.
     pub async fn write_raw(
         &self,
@@ -303,8 +67,7 @@ impl<S: KeyRepository> Watched<S> {
         plan: impl Fn(&Family) -> KeyWrite + Send + Sync,
     ) -> bool {
         let _busy = Busy::begin(&self.common);
-        let _turn = self.common.writing.lock().await;
-        self.land().await;
+        let _turn = self.turn().await;
         let made = self.inner.change(&[id], None, &mut |family| Some(vec![plan(family)])).await;
         made.is_ok()
     }
@@ -312,8 +75,7 @@ impl<S: KeyRepository> Watched<S> {
     /// The same with an owner.
     pub async fn write_raw_owner(&self, id: &OwnerId, active: bool) -> bool {
         let _busy = Busy::begin(&self.common);
-        let _turn = self.common.writing.lock().await;
-        self.land().await;
+        let _turn = self.turn().await;
         let mut edit =
             |now: Option<&Owner>, _: Option<&Owner>| Some(now?.clone().with_active(active));
         self.inner.change_owner(id, None, &mut edit).await.is_ok()
@@ -322,8 +84,7 @@ impl<S: KeyRepository> Watched<S> {
     /// Lets a commit arrive whose answer was lost.
     pub async fn land_now(&self) {
         let _busy = Busy::begin(&self.common);
-        let _turn = self.common.writing.lock().await;
-        self.land().await;
+        let _turn = self.turn().await;
     }
 
     /// All rows, whatever the process may reach.
@@ -336,6 +97,16 @@ impl<S: KeyRepository> Watched<S> {
     pub async fn dump_owner(&self, id: &OwnerId) -> Option<Owner> {
         let _busy = Busy::begin(&self.common);
         self.inner.owner(id).await.expect("the store itself works")
+    }
+
+    /// Waits for the turn to write.
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        // A caller that comes too late to wait for anything gives up here, and not while the store
+        // writes: nobody would know then what it wrote.
+        tokio::task::yield_now().await;
+        let turn = self.common.writing.lock().await;
+        self.land().await;
+        turn
     }
 
     /// Whoever writes next waits for the lock of the change that is under way.
@@ -438,7 +209,8 @@ impl<S: KeyRepository> KeyStore for Watched<S> {
         common.reads.fetch_add(1, Ordering::SeqCst);
         let (from, millis) = (common.last(), common.now());
         let found = self.inner.find(digest).await.expect("the store itself works");
-        let look = Look { from, to: common.last(), millis };
+        let (begun, ended) = (common.turn(), u64::MAX);
+        let look = Look { from, to: common.last(), millis, begun, ended };
         if own.hold_next.swap(false, Ordering::SeqCst) {
             let (release, released) = oneshot::channel();
             own.held.lock().unwrap().push(Held { digest, look, release });
@@ -448,6 +220,7 @@ impl<S: KeyRepository> KeyStore for Watched<S> {
             given_up.is_over = true;
         }
         own.answered();
+        let look = Look { ended: common.turn(), ..look };
         common.note(Event::Read { by: self.process, digest, look });
         Ok(found)
     }
@@ -458,8 +231,7 @@ impl<S: KeyRepository> KeyStore for Watched<S> {
 
     async fn record_uses(&self, uses: &[KeyUse]) -> Result<u64, StoreError> {
         let _busy = Busy::begin(&self.common);
-        let _turn = self.common.writing.lock().await;
-        self.land().await;
+        let _turn = self.turn().await;
         if self.own.is_down() {
             return Err(out_of_reach());
         }
@@ -500,8 +272,7 @@ impl<S: KeyRepository> KeyRepository for Watched<S> {
     ) -> Result<Record, StoreError> {
         let ending = {
             let _busy = Busy::begin(&self.common);
-            let _turn = self.common.writing.lock().await;
-            self.land().await;
+            let _turn = self.turn().await;
             let what = What::Insert(key.clone());
             if self.own.is_down() {
                 self.wrote(what, Became::Unreachable);
@@ -534,8 +305,7 @@ impl<S: KeyRepository> KeyRepository for Watched<S> {
     ) -> Result<Vec<Record>, StoreError> {
         let ending = {
             let _busy = Busy::begin(&self.common);
-            let _turn = self.common.writing.lock().await;
-            self.land().await;
+            let _turn = self.turn().await;
             if self.own.is_down() {
                 self.wrote(What::Change(ids.into(), Vec::new()), Became::Unreachable);
                 return Err(out_of_reach());
@@ -579,8 +349,7 @@ impl<S: KeyRepository> KeyRepository for Watched<S> {
     ) -> Result<Owner, StoreError> {
         let ending = {
             let _busy = Busy::begin(&self.common);
-            let _turn = self.common.writing.lock().await;
-            self.land().await;
+            let _turn = self.turn().await;
             if self.own.is_down() {
                 self.wrote(What::Owner(id.clone(), None), Became::Unreachable);
                 return Err(out_of_reach());
