@@ -29,7 +29,7 @@ enum Goal {
     /// Nobody was told its token: it ends up inactive, and nobody's successor.
     Void(Row),
     /// Its client has the token: it ends up there.
-    Add(Row),
+    Stay(Row),
     /// It is written again; over a row that has changed since, only what it took away.
     Again {
         before: Row,
@@ -75,7 +75,7 @@ impl Lost {
             let is_first = goals.is_empty();
             match edit {
                 Edit::Add(row) if matches!(order, Order::Import { .. }) => {
-                    goals.push(Goal::Add(row.clone()));
+                    goals.push(Goal::Stay(row.clone()));
                 }
                 Edit::Add(row) => goals.push(Goal::Void(row.clone())),
                 Edit::Set(after) => {
@@ -110,7 +110,7 @@ impl Lost {
         let both = |row: &Row| vec![Subject::Digest(row.digest), Subject::Key(row.id)];
         self.goals.retain_mut(|goal| {
             let subjects = match goal {
-                Goal::Void(row) | Goal::Add(row) | Goal::Take(row) => both(row),
+                Goal::Void(row) | Goal::Stay(row) | Goal::Take(row) => both(row),
                 Goal::Again { after, .. } | Goal::Restore { after, .. } => {
                     vec![Subject::Key(after.id)]
                 }
@@ -124,8 +124,8 @@ impl Lost {
                     *is_overtaken = true;
                     true
                 }
-                Goal::Void(_) | Goal::Take(_) => true,
-                Goal::Add(_) | Goal::Restore { .. } => false,
+                Goal::Void(_) | Goal::Stay(_) | Goal::Take(_) => true,
+                Goal::Restore { .. } => false,
             }
         });
     }
@@ -133,7 +133,7 @@ impl Lost {
     /// The keys it is about, in the order in which they were decided on.
     pub fn ids(&self) -> Vec<KeyId> {
         let id = |goal: &Goal| match goal {
-            Goal::Void(row) | Goal::Add(row) => Some(row.id),
+            Goal::Void(row) | Goal::Stay(row) => Some(row.id),
             Goal::Again { after, .. } | Goal::Restore { after, .. } => Some(after.id),
             Goal::Take(row) => Some(row.id),
             Goal::Owner { .. } => None,
@@ -141,12 +141,11 @@ impl Lost {
         self.goals.iter().filter_map(id).collect()
     }
 
-    /// The key that ought to be added again under this id, with its owner; nothing if something
-    /// stands there. `None` if it has no such key.
+    /// The key that ought to be added under this id, with its owner; nothing if something stands there. `None` if it has no such key.
     pub fn added_again(&self, id: KeyId, rows: &Rows) -> Option<Vec<Edit>> {
         let row = self.goals.iter().find_map(|goal| match goal {
             Goal::Void(row) if row.id == id => Some(voided(row)),
-            Goal::Add(row) if row.id == id => Some(row.clone()),
+            Goal::Stay(row) if row.id == id => Some(claim(row)),
             _ => None,
         })?;
         if rows.is_taken(&row) {
@@ -162,7 +161,12 @@ impl Lost {
     pub fn written_again(&self, rows: &Rows) -> Vec<Edit> {
         let edit = |goal: &Goal| match goal {
             Goal::Void(row) => Some(Edit::Set(voided(rows.keys.get(&row.id)?))),
-            Goal::Add(_) | Goal::Owner { .. } => None,
+            // Taken away again if it only kept the place of one that had not landed.
+            Goal::Stay(row) => {
+                let now = rows.keys.get(&row.id)?;
+                is_same(now, &claim(row)).then(|| Edit::Take(now.clone()))
+            }
+            Goal::Owner { .. } => None,
             Goal::Again { before, after, owner, is_overtaken } => {
                 let now = rows.keys.get(&after.id)?;
                 let is_as_read = is_same(now, before) && rows.owners[&now.owner] == *owner;
@@ -204,6 +208,11 @@ impl Lost {
 
 fn voided(row: &Row) -> Row {
     Row { active: false, predecessor: None, ..row.clone() }
+}
+
+/// What keeps the place of an imported key that has not landed: such that nobody can use it.
+fn claim(row: &Row) -> Row {
+    Row { expires: Some(row.created), ..voided(row) }
 }
 
 fn is_same(one: &Row, other: &Row) -> bool {
