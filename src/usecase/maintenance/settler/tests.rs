@@ -3,7 +3,7 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use chrono::DateTime;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::join};
 use tokio::{runtime, task, time};
 
 use super::*;
@@ -469,16 +469,19 @@ async fn a_change_waits_for_what_stands_in_front_of_its_own() {
 async fn what_is_made_good_tells_the_others_that_the_store_is_back() {
     let bench = Bench::new();
     bench.desk.becomes(Mood::Fails);
-    for _ in 0..2 {
-        bench.lose(&[&bench.key().await]);
-        time::advance(LONGEST_PAUSE / 2).await;
+    let keys = [bench.key().await, bench.key().await];
+    for key in &keys {
+        bench.lose(&[key]);
+        time::sleep(LONGEST_PAUSE / 2).await;
     }
     bench.desk.asked_at_least(40).await;
     bench.desk.becomes(Mood::Works);
     let news = bench.settler.news.notified();
     time::timeout(PATIENCE, news).await.expect("the first is made good");
     let begun = tokio_now();
-    bench.drained().await;
+    for key in &keys {
+        bench.settled(key).await;
+    }
     assert!(tokio_now() - begun <= FIRST_PAUSE, "{:?} later", tokio_now() - begun);
 }
 
@@ -587,7 +590,7 @@ async fn what_was_changed_since_is_not_given_again() {
 
 /// What a bad day leaves is bounded: no room, no change; and so is what is tried at once.
 ///
-/// Seen to fail with a turn for each (all at once), with one turn for all, without `rouse` in `drain` (all
+/// Seen to fail with a turn for each (as many at once as the test waits for), with one turn for all, without `rouse` in `drain` (all
 /// left), and with what was made good left among the untended (no room).
 #[test]
 fn there_is_room_for_so_much_and_no_more() {
@@ -598,10 +601,12 @@ fn there_is_room_for_so_much_and_no_more() {
     assert_eq!(bench.settler.unsettled(), PLACES);
     bench.desk.becomes(Mood::Waits);
     current_thread().block_on(async {
-        bench.settler.rouse();
-        bench.desk.asked_at_least(TRIES_AT_ONCE).await;
-        bench.desk.release();
-        bench.drained().await;
+        let released = async {
+            bench.desk.asked_at_least(TRIES_AT_ONCE).await;
+            idle().await;
+            bench.desk.release();
+        };
+        join(bench.drained(), released).await;
     });
     assert!(bench.settler.unsettled() == 0);
     assert!(bench.settler.places(u32::try_from(PLACES).unwrap()).is_some());
