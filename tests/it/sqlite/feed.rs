@@ -16,7 +16,7 @@ use tower_token_auth::{
 };
 
 use super::{Database, digest_of, issue, key_of};
-use crate::support::shell;
+use crate::support::{revocations, shell};
 
 /// All that the feed tells by now: it answers a probe behind it.
 async fn told(feed: &mut SqliteFeed) -> Vec<Subject> {
@@ -447,9 +447,7 @@ async fn a_flush_of_last_uses_drops_nothing() {
     let counting = Counting { store: store.clone(), reads: Arc::clone(&reads) };
     let builder = Authenticator::read_only(counting).feed(store.feed());
     let (auth, guard) = builder.fresh_ttl(Duration::from_secs(3_600)).build().unwrap();
-    while !auth.feed_health().is_healthy() {
-        tokio::task::yield_now().await;
-    }
+    revocations::healthy(&auth).await;
     let mut witness = store.feed();
     witness.listen().await.unwrap();
     for number in 0..KEYS {

@@ -11,12 +11,10 @@ use std::{
 };
 
 use sqlx::AssertSqlSafe;
-use tower_token_auth::{
-    Authenticator, AuthenticatorBuilder, FeedHealth, RejectionKind, SqliteStore,
-};
+use tower_token_auth::{Authenticator, AuthenticatorBuilder, RejectionKind, SqliteStore};
 
 use super::{Database, connect, issue};
-use crate::support::shell;
+use crate::support::{revocations, shell};
 
 /// Within which a change holds whatever becomes of the feed. It takes a fraction of a second here, as
 /// each gap is found, and the feed listens again at once.
@@ -59,13 +57,7 @@ impl Setup {
     }
 
     async fn is_healthy(&self) {
-        let healthy = async {
-            while self.auth.feed_health() != FeedHealth::Healthy {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(30), healthy).await;
-        waited.unwrap_or_else(|_| panic!("{}", self.auth.feed_health()));
+        revocations::healthy(&self.auth).await;
     }
 
     /// Runs statements in a transaction of another connection, while the feed sleeps.
