@@ -310,7 +310,7 @@ async fn managed(
     transcript.failed(&again.map(drop).unwrap_err());
 
     // By its digest, and once with the token itself in the digest's place.
-    let elsewhere = canary("imp0rted-canary-zaqxswcdevfrbgtnhy");
+    let elsewhere = canary("imp0rtd=zaqxswcdevfrbgtnhy=canary");
     let digest = TokenDigest::of(DigestAlgorithm::Sha256, &elsewhere).to_hex();
     let other = TokenDigest::of(DigestAlgorithm::Sha512, &elsewhere).to_hex();
     for digest in [&digest, &elsewhere, &other, &digest] {
@@ -324,7 +324,7 @@ async fn managed(
     let taken = keys.import(ImportedKey::new(digest, Owner::new("bob"))).await;
     transcript.failed(&taken.map(drop).unwrap_err());
 
-    let nobody_s = canary("n0body-s-canary-mjunhybgtvfrcdexsw");
+    let nobody_s = canary("n0body=mjunhybgtvfrcdexsw=canary");
     for token in [&format!(" {pasted}\n"), &elsewhere, &nobody_s] {
         for found in [keys.find_by_token(token).await, keys.revoke_token(token).await] {
             match found {
@@ -437,10 +437,10 @@ async fn no_token_is_in_the_files_of_a_sqlite_database() {
     let (created, token) = keys.create(Owner::staff("ada"), NewKey::default()).await.unwrap();
     let rotation = Rotation::with_grace(Duration::from_secs(60));
     let (_, successor) = keys.rotate(created.id(), rotation).await.unwrap();
-    let imported = "imp0rted-canary-zaqxswcdevfrbgtnhy";
+    let imported = "imp0rtd=zaqxswcdevfrbgtnhy=canary";
     let digest = TokenDigest::of(store.digest_algorithm(), imported).to_hex();
     keys.import(ImportedKey::new(digest, Owner::new("eve"))).await.unwrap();
-    let unknown = "unkn0wn-canary-mjunhybgtvfrcdexsw";
+    let unknown = "unkn0wn=mjunhybgtvfrcdexsw=canary";
     for token in [token.expose(), successor.expose(), imported, unknown] {
         let _ = auth.authenticate(token).await;
         let _ = keys.find_by_token(token).await;

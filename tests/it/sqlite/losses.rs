@@ -1,4 +1,4 @@
-//! Every way in which the feed of a SQLite database can lose something: each is a gap.
+//! I5: every way in which the feed of a SQLite database can lose something: each is a gap.
 //!
 //! A key is revoked while the feed can't hear it. Past the bound nobody is admitted by it any more,
 //! although its fresh TTL is an hour.

@@ -209,6 +209,11 @@ impl Scripted {
         *self.script.changes_begun.borrow()
     }
 
+    /// How many hold the store, this one included.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.script)
+    }
+
     /// How many reads were under way at once, at most.
     pub(crate) fn peak(&self) -> usize {
         self.script.peak.load(Ordering::SeqCst)
