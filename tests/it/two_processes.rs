@@ -30,6 +30,8 @@ async fn healthy(store: &SqliteStore, fresh_ttl: Duration) -> Authenticator {
 /// `TOKEN_AUTH_FULL=1`, otherwise 60 of each, of every kind that there is. None is admitted beyond a
 /// second, although its fresh TTL is an hour.
 ///
+/// Seen to fail with a driver that does not outdate what it hears of (every one of them), and without the
+/// trigger `keys_changed` (those of its kinds).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_process_revokes_is_refused_within_a_second() {
     let folder = TempDir::new().unwrap();
@@ -50,6 +52,9 @@ async fn what_another_process_revokes_is_refused_within_a_second() {
 
 /// Both write as fast as they can, by every kind of change and with their recorders beside it. The
 /// busy timeout of five seconds covers whatever one has to wait for the other.
+///
+/// Seen to fail with a busy timeout of zero, and with a plain `BEGIN`, which asks for the lock too late: a
+/// caller heard that the database was locked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_two_processes_lock_nobody_out() {
     let folder = TempDir::new().unwrap();
