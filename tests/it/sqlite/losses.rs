@@ -6,38 +6,29 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::Duration,
 };
 
 use sqlx::AssertSqlSafe;
-#[cfg(feature = "test-util")]
-use tower_token_auth::testing::ManualClock;
-use tower_token_auth::{
-    Authenticator, AuthenticatorBuilder, Owner, RejectionKind, SqliteFeed, SqliteStore,
-    store::{Heard, RevocationFeed, StoreError},
-};
+use tower_token_auth::{Authenticator, AuthenticatorBuilder, RejectionKind, SqliteStore};
 
 use super::{Database, connect, issue};
 use crate::support::{revocations, shell};
 
 /// Within which a change holds whatever becomes of the feed. It takes a fraction of a second here, as
 /// each gap is found, and the feed listens again at once.
-const BOUND: Duration = Duration::from_secs(10);
+pub(super) const BOUND: Duration = Duration::from_secs(10);
 /// Where the feed can't listen again: for so long may the cache be relied on.
 const SHORT_TTL: Duration = Duration::from_millis(500);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An authenticator whose feed is healthy and which has admitted the key of the token `t`. Its
 /// runtime has one thread, so that the feed sleeps while a test keeps that thread busy.
-struct Setup {
+pub(super) struct Setup {
     database: Database,
-    store: SqliteStore,
-    auth: Authenticator,
+    pub(super) store: SqliteStore,
+    pub(super) auth: Authenticator,
 }
 
 impl Setup {
@@ -51,7 +42,7 @@ impl Setup {
         Self::with(database, store, |builder| builder).await
     }
 
-    async fn with(
+    pub(super) async fn with(
         database: Database,
         store: SqliteStore,
         set: impl FnOnce(AuthenticatorBuilder) -> AuthenticatorBuilder,
@@ -65,17 +56,17 @@ impl Setup {
         setup
     }
 
-    async fn is_healthy(&self) {
+    pub(super) async fn is_healthy(&self) {
         revocations::healthy(&self.auth).await;
     }
 
     /// Runs statements in a transaction of another connection, while the feed sleeps.
-    fn asleep(&self, sql: &str) {
+    pub(super) fn asleep(&self, sql: &str) {
         elsewhere(&self.database.path, sql).expect(sql);
     }
 
     /// Refused as `kind` within the bound, and from then on.
-    async fn is_refused_as(&self, kind: RejectionKind) {
+    pub(super) async fn is_refused_as(&self, kind: RejectionKind) {
         let refused = async {
             loop {
                 match self.auth.authenticate("t").await {
@@ -120,7 +111,7 @@ impl Setup {
     }
 
     /// The feed is what it was: a change that is made now holds within the bound.
-    async fn tells_again(&self) {
+    pub(super) async fn tells_again(&self) {
         for (change, is_ok) in [("1", true), ("0", false)] {
             self.asleep(&format!("UPDATE token_auth_keys SET is_active = {change}"));
             let holds = async {
@@ -157,7 +148,7 @@ fn elsewhere(path: &Path, sql: &str) -> Result<(), sqlx::Error> {
     done.join().unwrap()
 }
 
-const SWITCH_OFF: &str = "UPDATE token_auth_keys SET is_active = 0";
+pub(super) const SWITCH_OFF: &str = "UPDATE token_auth_keys SET is_active = 0";
 
 /// The control of this file: with the feed left out, the key is admitted for an hour. It fails with a driver
 /// that does not outdate what it hears of.
@@ -395,138 +386,6 @@ async fn a_backup_was_restored() {
     let setup = Setup::over(database, store).await;
     shell::restore(&setup.database.path, &before);
     setup.is_refused_as(RejectionKind::Unknown).await;
-}
-
-/// A change of which the log has lost every trace, so that no look finds it.
-fn switch_off_without_a_trace() -> String {
-    let forget =
-        "DELETE FROM token_auth_changes WHERE id = (SELECT max(id) FROM token_auth_changes)";
-    let number = "UPDATE sqlite_sequence SET seq = (SELECT max(id) FROM token_auth_changes) \
-                  WHERE name = 'token_auth_changes'";
-    format!("UPDATE token_auth_keys SET is_active = 0 WHERE owner_id = 'ada'; {forget}; {number}")
-}
-
-/// The machine was suspended: its calendar went on, and its monotonic clock stood still. Whatever happened
-/// meanwhile is no longer told, or never was: all that is cached goes, and the feed listens anew.
-///
-/// Seen to fail with neither the look at the clocks in `attend` nor the one in `Cache::notice_clock_jump`
-/// (still admitted), and, at the word on the feed, without the former.
-#[tokio::test]
-#[cfg(feature = "test-util")]
-async fn the_machine_was_suspended() {
-    let clock = ManualClock::at(crate::support::long_ago());
-    let database = Database::new();
-    let store = SqliteStore::open(&database.path).await.unwrap();
-    let setup = Setup::with(database, store, |builder| builder.clock(clock.clone())).await;
-    let bob = Owner::staff("bob");
-    crate::support::issue_with(&setup.store, "witness", bob, |key| key).await;
-    assert!(setup.auth.authenticate("witness").await.is_ok());
-    setup.asleep(&switch_off_without_a_trace());
-    // The control: the feed has looked, as it tells of what came later, and has nothing to say.
-    setup.asleep("UPDATE token_auth_keys SET is_active = 0 WHERE owner_id = 'bob'");
-    let looked = async {
-        while setup.auth.authenticate("witness").await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, looked).await.expect("the change is told");
-    assert!(setup.auth.authenticate("t").await.is_ok(), "nobody can know by now");
-
-    clock.step_wall(chrono::Duration::milliseconds(2_100));
-    let noticed = async {
-        while !setup.auth.feed_health().to_string().contains("suspended") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    setup.is_refused_as(RejectionKind::KeyInactive).await;
-    let waited = tokio::time::timeout(BOUND, noticed).await;
-    assert!(waited.is_ok(), "the feed is {}", setup.auth.feed_health());
-    setup.is_healthy().await;
-    setup.tells_again().await;
-}
-
-/// The driver is aborted with its runtime. The lease and the short TTL bound what it missed, and the
-/// next one listens anew.
-///
-/// Seen to fail with an end of the driver that leaves `is_working` on, and with one that does not give the
-/// feed back (the feed is never healthy again).
-#[test]
-#[cfg(feature = "test-util")]
-fn the_driver_was_aborted() {
-    let runtime = || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().build().unwrap()
-    };
-    let clock = ManualClock::at(crate::support::long_ago());
-    let first = runtime();
-    let setup = first.block_on(async {
-        let database = Database::new();
-        let store = SqliteStore::open(&database.path).await.unwrap();
-        Setup::with(database, store, |builder| builder.clock(clock.clone())).await
-    });
-    drop(first);
-    setup.asleep(SWITCH_OFF);
-    clock.advance(Duration::from_secs(10));
-    runtime().block_on(async {
-        setup.is_refused_as(RejectionKind::KeyInactive).await;
-        setup.is_healthy().await;
-        setup.tells_again().await;
-    });
-}
-
-/// A feed of a SQLite database that panics when it is told to, silently as it does not pass the panic hook.
-#[cfg(feature = "test-util")]
-struct Panicking {
-    feed: SqliteFeed,
-    panics: Arc<AtomicBool>,
-}
-
-#[cfg(feature = "test-util")]
-impl RevocationFeed for Panicking {
-    async fn listen(&mut self) -> Result<(), StoreError> {
-        self.feed.listen().await
-    }
-
-    async fn probe(&mut self, nonce: u64) -> Result<(), StoreError> {
-        self.feed.probe(nonce).await
-    }
-
-    async fn next(&mut self) -> Result<Heard, StoreError> {
-        let heard = self.feed.next().await;
-        if self.panics.swap(false, Ordering::SeqCst) {
-            std::panic::resume_unwind(Box::new("a test said so"));
-        }
-        heard
-    }
-}
-
-/// The driver panics with a change in its hands. The lease and the short TTL bound what it missed, and after
-/// a rest the next one listens anew.
-///
-/// Seen to fail with an end of the driver that leaves `is_working` on, and with one that does not give the
-/// feed back (the feed is never healthy again).
-#[tokio::test]
-#[cfg(feature = "test-util")]
-async fn the_driver_panicked() {
-    let clock = ManualClock::at(crate::support::long_ago());
-    let (database, panics) = (Database::new(), Arc::new(AtomicBool::new(false)));
-    let store = SqliteStore::open(&database.path).await.unwrap();
-    let feed = Panicking { feed: store.feed(), panics: Arc::clone(&panics) };
-    let setup =
-        Setup::with(database, store, |builder| builder.clock(clock.clone()).feed(feed)).await;
-    panics.store(true, Ordering::SeqCst);
-    setup.asleep(SWITCH_OFF);
-    let panicked = async {
-        while panics.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(BOUND, panicked).await.expect("it hears of the change");
-    assert!(setup.auth.authenticate("t").await.is_ok(), "nobody was told");
-    clock.advance(Duration::from_secs(10));
-    setup.is_refused_as(RejectionKind::KeyInactive).await;
-    setup.is_healthy().await;
-    setup.tells_again().await;
 }
 
 /// Puts `other` in the place of the database, and takes the files away that belonged to the old one.
