@@ -339,7 +339,7 @@ fn a_runtime_that_ends_is_followed_by_another() {
 /// Counts are complete whichever threads they come from; the threads' recorders hear nothing, as
 /// only the last word is needed.
 ///
-/// Seen to fail with the counts of one stripe alone summed up.
+/// Seen to fail with the counts of one stripe alone summed up, and with all threads in one.
 #[test]
 fn hits_of_many_threads_are_all_counted() {
     let (recorder, handle) = exporter();

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use tower_token_auth::{
     Owner, RejectionKind, SqliteFeed, SqliteStore,
     store::{Heard, RevocationFeed, StoreError},
@@ -60,8 +61,8 @@ async fn the_machine_was_suspended() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    setup.is_refused_as(RejectionKind::KeyInactive).await;
-    let waited = tokio::time::timeout(BOUND, noticed).await;
+    let refused = setup.is_refused_as(RejectionKind::KeyInactive);
+    let (waited, ()) = join(tokio::time::timeout(BOUND, noticed), refused).await;
     assert!(waited.is_ok(), "the feed is {}", setup.auth.feed_health());
     setup.is_healthy().await;
     setup.tells_again().await;
