@@ -302,7 +302,7 @@ impl Waiting {
         let builder: AuthenticatorBuilder = Authenticator::builder(self.store.clone());
         let keys = builder.clock(clock).build().unwrap().0.keys();
         self.store.hold_changes();
-        let begun = self.store.changes_so_far();
+        let begun = self.store.changes_begun_so_far();
         let change = tokio::spawn(call(keys));
         self.store.changes_begun(begun + 1).await;
         meanwhile(self.store.rows(), &self.all).await;

@@ -309,6 +309,10 @@ fn check(vector: &Vector, answer: &Answer) {
     }
 }
 
+/// I12.
+///
+/// Seen to fail with the first of several fields of a header taken, and without the look for a second
+/// `Authorization` field.
 #[tokio::test]
 async fn every_vector_on_the_layer_alone() {
     let auth = knox_like().await;
@@ -325,6 +329,7 @@ async fn every_vector_on_the_layer_alone() {
     }
 }
 
+/// I12 and I13 over the wire. Seen to fail as the one before.
 #[tokio::test]
 async fn every_vector_over_http_1_and_http_2() {
     let auth = knox_like().await;

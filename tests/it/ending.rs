@@ -124,6 +124,8 @@ fn sigterm_loses_no_use() {
                 })
                 .collect();
             while answered.load(Ordering::SeqCst) < enough {
+                let is_over = clients.iter().all(thread::ScopedJoinHandle::is_finished);
+                assert!(!is_over, "round {round}: the server answers no more");
                 thread::yield_now();
             }
             server.signal("TERM");

@@ -131,6 +131,7 @@ async fn layer() -> (TokenAuthLayer, Scripted) {
     (TokenAuthLayer::new(authenticator(store.clone())), store)
 }
 
+/// I13. Seen to fail, as the next one, with trouble of the store answered by 16.
 #[tokio::test]
 async fn as_a_layer_of_tonic_s_server() {
     let (layer, store) = layer().await;

@@ -61,6 +61,9 @@ const CODE: [&str; 12] = [
     "use",
 ];
 
+/// How many invariants there are; the table of them is in `main.rs`.
+const INVARIANTS: u32 = 16;
+
 /// Lines a source file may have before its tests.
 const CEILING: usize = 250;
 /// Lines an example may have.
@@ -101,6 +104,39 @@ fn every_example_is_short_declared_and_listed() {
         .collect();
     let complaints = check_examples(&examples, &read("Cargo.toml"), &read("README.md"));
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_invariant_is_named_by_its_tests() {
+    let module = |name: &str| {
+        let path = format!("tests/it/{name}.rs");
+        let path =
+            if root().join(&path).exists() { path } else { format!("tests/it/{name}/mod.rs") };
+        root().join(&path).exists().then(|| read(&path))
+    };
+    let complaints = check_invariants(&read("tests/it/main.rs"), &module);
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn control_an_invariant_that_nobody_names_is_found() {
+    let row = |number: u32| format!("//! | I{number} | a rule | `a` |\n");
+    let whole: String = (1..=INVARIANTS).map(row).collect();
+    let named: String = (1..=INVARIANTS).map(|number| format!("I{number} ")).collect();
+    let module = |name: &str| (name == "a").then(|| named.clone());
+    assert_eq!(check_invariants(&whole, &module), Vec::<String>::new());
+    for (table, word) in [
+        (whole.replace("I16 |", "I17 |"), "I16: is in no row"),
+        (
+            whole.replace("I3 | a rule | `a`", "I3 | a rule | `a`, `b`"),
+            "I3: there is no module `b`",
+        ),
+        (whole.replace("I3 | a rule | `a`", "I3 | a rule | "), "I3: no module shows it"),
+    ] {
+        assert_eq!(check_invariants(&table, &module), [word]);
+    }
+    let forgotten = |name: &str| module(name).map(|text| text.replace("I1 ", ""));
+    assert_eq!(check_invariants(&whole, &forgotten), ["I1: `a` does not name it"]);
 }
 
 #[test]
@@ -391,6 +427,36 @@ fn expand<'a>(
         tokens.next();
     }
     found.push(path);
+}
+
+/// Which rows of the table of invariants are missing, and which modules in it do not name theirs.
+fn check_invariants(table: &str, module: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for name in (1..=INVARIANTS).map(|number| format!("I{number}")) {
+        let row = table.lines().find_map(|line| line.strip_prefix(&format!("//! | {name} |")));
+        let Some(row) = row else {
+            complaints.push(format!("{name}: is in no row"));
+            continue;
+        };
+        // What stands between the first pair of backticks, the second, and so on.
+        let modules: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        if modules.is_empty() {
+            complaints.push(format!("{name}: no module shows it"));
+        }
+        for path in modules {
+            let words = |text: &str| {
+                text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == name)
+            };
+            match module(path) {
+                None => complaints.push(format!("{name}: there is no module `{path}`")),
+                Some(text) if !words(&text) => {
+                    complaints.push(format!("{name}: `{path}` does not name it"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    complaints
 }
 
 /// What the top level holds and should not.

@@ -322,6 +322,7 @@ async fn with_something_between(
     send(&outer.layer(between), request).await
 }
 
+/// I12. Seen to fail without the comparison of both in `Settings::credential`.
 #[tokio::test]
 async fn what_was_stripped_counts_beside_what_was_put_in() {
     let auth = two_keys(DigestAlgorithm::Sha256).await;

@@ -566,7 +566,7 @@ async fn a_caller_is_judged_by_the_row_that_the_transaction_sees() {
         });
         let id = key.await.id();
         let before = store.get(id).await.unwrap().unwrap().key().clone();
-        let begun = store.changes_so_far();
+        let begun = store.changes_begun_so_far();
         store.hold_changes();
         let bound = keys.on_behalf_of("super");
         let change = tokio::spawn(async move {

@@ -132,7 +132,7 @@ async fn a_hit_s_future_is_hardly_larger_than_the_inner_one() {
     }
 }
 
-/// Control: with `give_up_readiness` taken out of the refusals, the other clone is never ready.
+/// I15. Control: with `give_up_readiness` taken out of the refusals, the other clone is never ready.
 #[tokio::test]
 async fn a_refused_request_holds_no_capacity() {
     let (auth, _) = warm().await;
@@ -150,7 +150,7 @@ async fn a_refused_request_holds_no_capacity() {
     }
 }
 
-/// Control: with `give_up_readiness` taken out of the way to the store, the cached key is not ready.
+/// I15. Control: with `give_up_readiness` taken out of the way to the store, the cached key is not ready.
 #[tokio::test]
 async fn junk_at_the_store_never_delays_a_cached_key_at_a_concurrency_limit() {
     let (auth, store) = warm().await;
@@ -181,6 +181,7 @@ async fn junk_at_the_store_never_delays_a_cached_key_at_a_concurrency_limit() {
     }
 }
 
+/// I15: only when polled ready. Control: without `poll_ready` behind the decision it is called at once.
 #[tokio::test]
 async fn a_miss_is_verified_then_made_ready_then_forwarded() {
     let (auth, store) = scripted().await;
@@ -224,7 +225,7 @@ async fn an_error_of_the_second_readiness_is_the_caller_s() {
     assert_eq!(response.await.unwrap_err().to_string(), "broken meanwhile");
 }
 
-/// Control: with the inner service called before the decision, the count is not 0.
+/// I15. Control: with the inner service called before the decision, or after a refusal, the count is not 0.
 #[tokio::test]
 async fn nothing_refused_reaches_the_inner_service() {
     let (auth, store) = warm().await;

@@ -136,6 +136,7 @@ async fn a_successor_has_a_new_id_and_token_and_inherits_all_the_rest() {
     .await;
 }
 
+// Negative control: with the rotation's own expiry ignored it fails.
 #[tokio::test]
 async fn an_expiry_that_is_given_is_not_inherited() {
     on_each(stores::all().await, async |setup| {
@@ -164,6 +165,7 @@ async fn an_expiry_that_is_given_is_not_inherited() {
     .await;
 }
 
+// Negative control: with the rotation's own prefix ignored it fails.
 #[tokio::test]
 async fn a_token_prefix_may_be_chosen() {
     let setup = &stores::whole().await[0];
@@ -306,6 +308,8 @@ async fn a_key_that_has_a_successor_is_not_rotated_again() {
 
 /// What stands in for it on a schema without lineage: the old key can't be rotated as it is inactive,
 /// expired once it is activated, or gone.
+///
+/// Negative control: with the old row kept where there is no flag it fails.
 #[tokio::test]
 async fn without_lineage_a_key_that_was_replaced_is_not_rotated_again_either() {
     on_each(stores::lesser(), async |setup| {
@@ -478,6 +482,8 @@ async fn narrowing_the_successor_s_scopes_narrows_the_predecessor_in_its_grace()
 }
 
 /// "During grace": a predecessor whose grace is over stays as it is.
+///
+/// Negative control: with an `in_grace` that asks for the flag alone it fails.
 #[tokio::test]
 async fn after_its_grace_the_predecessor_is_left_alone() {
     on_each(with_lineage().await, async |setup| {
@@ -504,6 +510,9 @@ async fn after_its_grace_the_predecessor_is_left_alone() {
 }
 
 /// Ending the predecessor is nothing to the successor.
+///
+/// Negative controls: without `end_of_grace` in `deactivation`, and without the predecessor in `Fresh::writes`,
+/// it fails.
 #[tokio::test]
 async fn the_predecessor_may_be_ended_alone() {
     on_each(with_lineage().await, async |setup| {
@@ -529,6 +538,9 @@ async fn the_predecessor_may_be_ended_alone() {
 }
 
 /// Each of three knows the one before it, and no further.
+///
+/// Negative controls: without `end_of_grace` in `Fresh::writes`, without `in_grace` in `deletion`, and without
+/// the predecessor in `Fresh::writes` it fails.
 #[tokio::test]
 async fn a_chain_of_three() {
     on_each(with_lineage().await, async |setup| {
@@ -551,6 +563,9 @@ async fn a_chain_of_three() {
 
 /// A successor that was given a short life of its own: it is no reason to cut the grace, and its end
 /// does not make the old key one that can be rotated.
+///
+/// Negative controls: with the rotation's own expiry ignored, without the look at the expiry in `may_rotate`,
+/// and without `in_grace` in `deletion` it fails.
 #[tokio::test]
 async fn a_successor_may_expire_in_its_predecessor_s_grace() {
     on_each(with_lineage().await, async |setup| {
@@ -574,6 +589,8 @@ async fn a_successor_may_expire_in_its_predecessor_s_grace() {
 }
 
 /// A key without a successor may be rotated, whatever became of one that it once had.
+///
+/// Negative controls: with the flag left on, and without the predecessor in `Fresh::writes`, it fails.
 #[tokio::test]
 async fn a_key_whose_successor_is_gone_may_be_rotated() {
     on_each(with_lineage().await, async |setup| {
@@ -594,6 +611,8 @@ async fn a_key_whose_successor_is_gone_may_be_rotated() {
 }
 
 /// A clock that steps back in a grace makes it longer, and nothing else.
+///
+/// Negative control: without `end_of_grace` in `Fresh::writes` it fails.
 #[tokio::test]
 async fn a_clock_that_steps_back_leaves_the_rules_alone() {
     on_each(with_lineage().await, async |setup| {
@@ -612,7 +631,7 @@ async fn a_clock_that_steps_back_leaves_the_rules_alone() {
 }
 
 // Bad input: each grace that is none, with a reason and no change.
-// Negative controls: without each of `end_of`'s questions its line here fails.
+// Negative controls: without each of `end_of`'s first three questions its line here fails.
 #[tokio::test]
 async fn a_grace_beyond_what_is_allowed_is_refused_with_a_reason() {
     on_each(stores::all().await, async |setup| {
@@ -651,6 +670,8 @@ async fn a_grace_beyond_what_is_allowed_is_refused_with_a_reason() {
 }
 
 /// A grace that ends where no calendar goes on, and one that the microsecond swallows.
+///
+/// Negative controls: without each of the last two filters in `end_of` it fails.
 #[tokio::test]
 async fn graces_of_unusual_lengths() {
     on_each(with_lineage().await, async |setup| {
@@ -690,6 +711,9 @@ async fn rotations_at_once_leave_one_successor() {
 }
 
 /// As two processes do: each has the file open for itself.
+///
+/// Negative controls: with a plain `BEGIN`, and with a busy timeout of zero, a caller hears that the database is
+/// locked.
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_of_two_processes_at_once_leave_one_successor() {
@@ -738,6 +762,8 @@ async fn ids(rows: &impl KeyRepository) -> Vec<KeyId> {
 }
 
 /// "One transaction": where the successor can't be written, the old key stays as it is.
+///
+/// Negative control: with a commit of what was done before an error it fails.
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn a_rotation_whose_second_half_fails_changes_nothing() {
@@ -764,6 +790,8 @@ async fn a_rotation_whose_second_half_fails_changes_nothing() {
 
 /// A store may let two transactions see no successor, and stop the second one at its index alone. The
 /// loser is told what happened, not that something is broken.
+///
+/// Negative control: without the predecessor in `Fresh::writes` nobody notices.
 #[tokio::test]
 async fn a_store_that_notices_the_second_successor_late_says_so_in_the_same_words() {
     let rows = MemoryStore::new();

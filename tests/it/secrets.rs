@@ -17,8 +17,9 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 #[cfg(feature = "sqlite")]
 use tower_token_auth::store::KeyRepository as _;
 use tower_token_auth::{
-    Authenticator, DigestAlgorithm, Event, KeyFilter, KeyUpdate, NewKey, Owner, Page, Rejection,
-    SharedStore, Subject, Token, TokenAuthLayer, TokenDigest, TokenFormat, store::KeyStore as _,
+    Authenticator, DigestAlgorithm, Event, ImportedKey, KeyFilter, KeyManager, KeyUpdate, NewKey,
+    Owner, Page, Rejection, Rotation, SharedStore, Subject, Token, TokenAuthLayer, TokenDigest,
+    TokenFormat, store::KeyStore as _,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt as _};
@@ -93,8 +94,8 @@ impl<'a> MakeWriter<'a> for Transcript {
 /// as are no tokens at all.
 ///
 /// Seen to fail with a `Debug` derived for `Token` (of the issued one), and for `TokenKey` (of the
-/// foreign one, by its key's record), and with a token in an event; the last is what the test after
-/// this one plants.
+/// foreign one, by its key's record), with the digest in `ImportedKey`'s (of a token that was given in its
+/// place), and with a token in an event; the last is what the test after this one plants.
 #[tokio::test(start_paused = true)]
 async fn no_part_of_a_token_is_logged_shown_or_said() {
     let transcript = Transcript::default();
@@ -257,6 +258,8 @@ async fn act(transcript: &Transcript) -> Vec<String> {
         store.release();
     }
 
+    managed(transcript, &keys, &mut canary).await;
+
     // Changed, listed, deleted.
     let id = record.id();
     transcript.shown(&keys.toggle_active(id).await);
@@ -287,6 +290,64 @@ async fn act(transcript: &Transcript) -> Vec<String> {
     drop((auth, keys));
     transcript.0.lock().unwrap().push_str(&exporter.handle().render());
     canaries
+}
+
+/// What a manager does with tokens and digests beside issuing: rotates, imports, looks for one that somebody
+/// pasted, ends it, and filters.
+async fn managed(
+    transcript: &Transcript,
+    keys: &KeyManager,
+    canary: &mut (impl FnMut(&str) -> String + Send),
+) {
+    let (old, token) = keys.create(Owner::staff("ada"), NewKey::named("rotated")).await.unwrap();
+    canary(token.expose());
+    let rotation = Rotation::with_grace(Duration::from_secs(60));
+    transcript.shown(&rotation);
+    let (new, token) = keys.rotate(old.id(), rotation).await.unwrap();
+    let pasted = canary(token.expose());
+    transcript.shown(&(&new, &token));
+    let again = keys.rotate(old.id(), Rotation::at_once()).await;
+    transcript.failed(&again.map(drop).unwrap_err());
+
+    // By its digest, and once with the token itself in the digest's place.
+    let elsewhere = canary("imp0rtd=zaqxswcdevfrbgtnhy=canary");
+    let digest = TokenDigest::of(DigestAlgorithm::Sha256, &elsewhere).to_hex();
+    let other = TokenDigest::of(DigestAlgorithm::Sha512, &elsewhere).to_hex();
+    for digest in [&digest, &elsewhere, &other, &digest] {
+        let imported = ImportedKey::new(digest.as_str(), Owner::new("eve"));
+        transcript.shown(&imported);
+        match keys.import(imported).await {
+            Ok(done) => transcript.shown(&done),
+            Err(error) => transcript.failed(&error),
+        }
+    }
+    let taken = keys.import(ImportedKey::new(digest, Owner::new("bob"))).await;
+    transcript.failed(&taken.map(drop).unwrap_err());
+
+    let nobody_s = canary("n0body=mjunhybgtvfrcdexsw=canary");
+    for token in [&format!(" {pasted}\n"), &elsewhere, &nobody_s] {
+        for found in [keys.find_by_token(token).await, keys.revoke_token(token).await] {
+            match found {
+                Ok(record) => transcript.shown(&record),
+                Err(error) => transcript.failed(&error),
+            }
+        }
+    }
+    for filter in [
+        KeyFilter::all().owned_by("ada"),
+        KeyFilter::all().tag("a").active(false).text("key-of"),
+        KeyFilter::all().never_used(),
+    ] {
+        transcript.shown(&filter);
+        transcript.shown(&keys.list(filter, Page::first(1)).await);
+    }
+    // Pasted where a text belongs: what is asked for is not told on.
+    let wrong = KeyFilter::all().text(pasted.as_str());
+    transcript.shown(&keys.list(wrong, Page::default()).await);
+    let far_too_long = KeyFilter::all().text(nobody_s.repeat(100));
+    if let Err(error) = keys.list(far_too_long, Page::default()).await {
+        transcript.failed(&error);
+    }
 }
 
 /// What the inner service sees of a head, and every response, by every way a token can be sent.
@@ -359,4 +420,62 @@ async fn no_part_of_a_token_is_logged_or_said_by_sqlite() {
     }
     let text = transcript.0.lock().unwrap();
     assert!(text.contains("INSERT INTO"), "the store's own statements are captured: {text}");
+}
+
+/// I14: what lies on the disk, log and all, holds no token. A token key is kept for people, and is the only
+/// part of a token that is there: what lies behind it is looked for.
+///
+/// The control is part of it: the digest of each key is found, and a token that somebody puts into a name.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn no_token_is_in_the_files_of_a_sqlite_database() {
+    const TOKEN_KEY: usize = 15;
+    let folder = tempfile::tempdir().unwrap();
+    let store = tower_token_auth::SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
+    let (auth, guard) = Authenticator::builder(store.clone()).build().unwrap();
+    let keys = auth.keys();
+    let (created, token) = keys.create(Owner::staff("ada"), NewKey::default()).await.unwrap();
+    let rotation = Rotation::with_grace(Duration::from_secs(60));
+    let (_, successor) = keys.rotate(created.id(), rotation).await.unwrap();
+    let imported = "imp0rtd=zaqxswcdevfrbgtnhy=canary";
+    let digest = TokenDigest::of(store.digest_algorithm(), imported).to_hex();
+    keys.import(ImportedKey::new(digest, Owner::new("eve"))).await.unwrap();
+    let unknown = "unkn0wn=mjunhybgtvfrcdexsw=canary";
+    for token in [token.expose(), successor.expose(), imported, unknown] {
+        let _ = auth.authenticate(token).await;
+        let _ = keys.find_by_token(token).await;
+    }
+    guard.shutdown(Duration::from_secs(10)).await;
+    keys.revoke_token(imported).await.unwrap();
+    keys.revoke_token(unknown).await.unwrap_err();
+    keys.delete(created.id()).await.unwrap();
+
+    let files = || {
+        let transcript = Transcript::default();
+        let mut names = Vec::new();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            transcript.0.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes));
+            names.push(file.file_name().into_string().unwrap());
+        }
+        (transcript, names)
+    };
+    let check = |transcript: &Transcript| {
+        for token in [token.expose(), successor.expose()] {
+            assert_eq!(transcript.leak_of(&token[TOKEN_KEY..]), None, "of {token}");
+        }
+        for token in [imported, unknown] {
+            assert_eq!(transcript.leak_of(token), None, "of {token}");
+        }
+        for token in [successor.expose(), imported] {
+            assert!(transcript.leak_of_digest(token).is_some(), "the files are read");
+        }
+    };
+    let (transcript, names) = files();
+    assert!(names.iter().any(|name| name.ends_with("-wal")), "the log is there: {names:?}");
+    check(&transcript);
+    keys.create(Owner::staff("ada"), NewKey::named(successor.expose())).await.unwrap();
+    assert!(files().0.leak_of(&successor.expose()[TOKEN_KEY..]).is_some(), "a planted one");
+    store.close().await;
 }

@@ -7,9 +7,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 
 use crate::{
     state::store::{
@@ -23,11 +24,16 @@ use crate::{
     },
 };
 
+/// A test that waits for longer has failed; twenty tries in vain take 66 seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mood {
     #[default]
     Works,
     Fails,
+    /// The first change fails, the others work.
+    FailsOnce,
     /// Makes the change, and answers with an error.
     Loses,
     Hangs,
@@ -88,7 +94,12 @@ impl Desk {
     /// Waits until so many changes were asked for in all.
     pub(super) async fn asked_at_least(&self, changes: usize) {
         let mut asked = self.state.asked.subscribe();
-        asked.wait_for(|asked| asked.len() >= changes).await.unwrap();
+        let all = asked.wait_for(|asked| asked.len() >= changes);
+        if let Ok(all) = time::timeout(PATIENCE, all).await {
+            all.expect("the desk holds the sender");
+            return;
+        }
+        panic!("asked for {} changes instead of {changes}", self.asked().len());
     }
 
     /// How many changes were under way at once, at most.
@@ -123,6 +134,10 @@ impl Desk {
         match mood {
             Mood::Works => change.await,
             Mood::Fails => Err(StoreError::unavailable("down")),
+            Mood::FailsOnce => {
+                self.becomes(Mood::Works);
+                Err(StoreError::unavailable("down"))
+            }
             Mood::Loses => {
                 change.await?;
                 Err(StoreError::unavailable("down"))

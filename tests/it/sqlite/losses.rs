@@ -1,4 +1,4 @@
-//! Every way in which the feed of a SQLite database can lose something: each is a gap.
+//! I5: every way in which the feed of a SQLite database can lose something: each is a gap.
 //!
 //! A key is revoked while the feed can't hear it. Past the bound nobody is admitted by it any more,
 //! although its fresh TTL is an hour.
@@ -11,26 +11,24 @@ use std::{
 };
 
 use sqlx::AssertSqlSafe;
-use tower_token_auth::{
-    Authenticator, AuthenticatorBuilder, FeedHealth, RejectionKind, SqliteStore,
-};
+use tower_token_auth::{Authenticator, AuthenticatorBuilder, RejectionKind, SqliteStore};
 
 use super::{Database, connect, issue};
-use crate::support::shell;
+use crate::support::{revocations, shell};
 
 /// Within which a change holds whatever becomes of the feed. It takes a fraction of a second here, as
 /// each gap is found, and the feed listens again at once.
-const BOUND: Duration = Duration::from_secs(10);
+pub(super) const BOUND: Duration = Duration::from_secs(10);
 /// Where the feed can't listen again: for so long may the cache be relied on.
 const SHORT_TTL: Duration = Duration::from_millis(500);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An authenticator whose feed is healthy and which has admitted the key of the token `t`. Its
 /// runtime has one thread, so that the feed sleeps while a test keeps that thread busy.
-struct Setup {
+pub(super) struct Setup {
     database: Database,
-    store: SqliteStore,
-    auth: Authenticator,
+    pub(super) store: SqliteStore,
+    pub(super) auth: Authenticator,
 }
 
 impl Setup {
@@ -44,7 +42,7 @@ impl Setup {
         Self::with(database, store, |builder| builder).await
     }
 
-    async fn with(
+    pub(super) async fn with(
         database: Database,
         store: SqliteStore,
         set: impl FnOnce(AuthenticatorBuilder) -> AuthenticatorBuilder,
@@ -58,23 +56,17 @@ impl Setup {
         setup
     }
 
-    async fn is_healthy(&self) {
-        let healthy = async {
-            while self.auth.feed_health() != FeedHealth::Healthy {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(30), healthy).await;
-        waited.unwrap_or_else(|_| panic!("{}", self.auth.feed_health()));
+    pub(super) async fn is_healthy(&self) {
+        revocations::healthy(&self.auth).await;
     }
 
     /// Runs statements in a transaction of another connection, while the feed sleeps.
-    fn asleep(&self, sql: &str) {
+    pub(super) fn asleep(&self, sql: &str) {
         elsewhere(&self.database.path, sql).expect(sql);
     }
 
     /// Refused as `kind` within the bound, and from then on.
-    async fn is_refused_as(&self, kind: RejectionKind) {
+    pub(super) async fn is_refused_as(&self, kind: RejectionKind) {
         let refused = async {
             loop {
                 match self.auth.authenticate("t").await {
@@ -119,7 +111,7 @@ impl Setup {
     }
 
     /// The feed is what it was: a change that is made now holds within the bound.
-    async fn tells_again(&self) {
+    pub(super) async fn tells_again(&self) {
         for (change, is_ok) in [("1", true), ("0", false)] {
             self.asleep(&format!("UPDATE token_auth_keys SET is_active = {change}"));
             let holds = async {
@@ -156,9 +148,10 @@ fn elsewhere(path: &Path, sql: &str) -> Result<(), sqlx::Error> {
     done.join().unwrap()
 }
 
-const SWITCH_OFF: &str = "UPDATE token_auth_keys SET is_active = 0";
+pub(super) const SWITCH_OFF: &str = "UPDATE token_auth_keys SET is_active = 0";
 
-/// The control of this file: with the feed left out, the key is admitted for an hour.
+/// The control of this file: with the feed left out, the key is admitted for an hour. It fails with a driver
+/// that does not outdate what it hears of.
 #[tokio::test]
 async fn control_without_a_feed_it_is_still_admitted() {
     let setup = Setup::new().await;
@@ -258,6 +251,8 @@ async fn triggers_were_dropped() {
 }
 
 /// The triggers that are left can't write: every change fails until the feed has put the log right.
+///
+/// Seen to fail with a log that is taken for whole without a look, and with one that is not put right.
 #[tokio::test]
 async fn the_log_was_dropped() {
     let setup = Setup::new().await;
@@ -391,33 +386,6 @@ async fn a_backup_was_restored() {
     let setup = Setup::over(database, store).await;
     shell::restore(&setup.database.path, &before);
     setup.is_refused_as(RejectionKind::Unknown).await;
-}
-
-/// The driver is aborted with its runtime. The lease and the short TTL bound what it missed, and the
-/// next one listens anew.
-#[test]
-#[cfg(feature = "test-util")]
-fn the_driver_was_aborted() {
-    use tower_token_auth::testing::ManualClock;
-    let runtime = || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().build().unwrap()
-    };
-    let clock = ManualClock::at(crate::support::long_ago());
-    let first = runtime();
-    let setup = first.block_on(async {
-        let database = Database::new();
-        let store = SqliteStore::open(&database.path).await.unwrap();
-        Setup::with(database, store, |builder| builder.clock(clock.clone())).await
-    });
-    drop(first);
-    setup.asleep(SWITCH_OFF);
-    clock.advance(Duration::from_secs(10));
-    runtime().block_on(async {
-        setup.is_refused_as(RejectionKind::KeyInactive).await;
-        setup.is_healthy().await;
-        setup.tells_again().await;
-    });
 }
 
 /// Puts `other` in the place of the database, and takes the files away that belonged to the old one.

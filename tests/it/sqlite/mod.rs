@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod changes;
+#[cfg(feature = "test-util")]
+mod driver;
 mod feed;
 mod losses;
 mod schema;

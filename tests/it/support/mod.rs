@@ -31,6 +31,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -137,6 +138,18 @@ pub(crate) async fn idle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
+}
+
+/// A test that waits for longer has failed: no pause and no timeout of the crate is as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for what must come, and panics with `seen` if it does not. Without a runtime it waits for ever.
+pub(crate) async fn patiently<F: Future>(awaited: F, seen: impl FnOnce() -> String) -> F::Output {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return awaited.await;
+    }
+    let waited = tokio::time::timeout(PATIENCE, awaited).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain: {}", seen()))
 }
 
 /// Is pending once.

@@ -10,7 +10,9 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
-use tower_token_auth::{Authenticator, KeyId, KeyUpdate, NewKey, Owner, Rotation, SqliteStore};
+use tower_token_auth::{
+    Authenticator, KeyId, KeyUpdate, NewKey, Owner, OwnerUpdate, Rotation, SqliteStore,
+};
 
 /// Where the database is, for the process that is to serve.
 const DATABASE: &str = "TOKEN_AUTH_OTHER";
@@ -105,11 +107,15 @@ impl Desk {
         let id = || what.parse::<KeyId>().map_err(|error| error.to_string());
         let done = match verb {
             "deactivate" => keys.deactivate(id()?).await.map(drop),
+            "toggle" => keys.toggle_active(id()?).await.map(drop),
             "delete" => keys.delete(id()?).await.map(drop),
             "narrow" => keys.update(id()?, KeyUpdate::new().scopes(["read"])).await.map(drop),
+            "move" => keys.update(id()?, KeyUpdate::new().account(None::<&str>)).await.map(drop),
             "rotate" => keys.rotate(id()?, Rotation::at_once()).await.map(drop),
             "revoke-all" => keys.revoke_all(what).await.map(drop),
             "deactivate-owner" => keys.deactivate_owner(what).await.map(drop),
+            "demote" => keys.update_owner(what, OwnerUpdate::new().staff(false)).await.map(drop),
+            "leave" => keys.set_accounts(what, ["other"]).await.map(drop),
             "sql" => return self.run(what).await,
             "work" => return work(&self.auth, what.parse().expect("a number")).await,
             _ => return Err(format!("nobody knows how to {verb}")),

@@ -17,7 +17,10 @@ use tower_token_auth::{
     },
 };
 
-use super::late::{Late, Row};
+use super::{
+    late::{Late, Row},
+    patiently,
+};
 
 /// A [`MemoryStore`] under a test's control. Clones share rows and script.
 ///
@@ -209,23 +212,27 @@ impl Scripted {
     /// Waits until `count` reads were begun in all.
     pub(crate) async fn begun(&self, count: usize) {
         let mut begun = self.script.begun.subscribe();
-        begun.wait_for(|reads| *reads >= count).await.expect("the store holds the sender");
-    }
-
-    /// How many changes were begun.
-    pub(crate) fn changes_so_far(&self) -> usize {
-        *self.script.changes_begun.borrow()
+        let all = begun.wait_for(|reads| *reads >= count);
+        let all = patiently(all, || format!("{} reads of {count}", self.reads())).await;
+        all.expect("the store holds the sender");
     }
 
     /// Waits until `count` changes were begun in all.
     pub(crate) async fn changes_begun(&self, count: usize) {
         let mut begun = self.script.changes_begun.subscribe();
-        begun.wait_for(|changes| *changes >= count).await.expect("the store holds the sender");
+        let all = begun.wait_for(|changes| *changes >= count);
+        let changes = || format!("{} changes of {count}", self.changes_begun_so_far());
+        patiently(all, changes).await.expect("the store holds the sender");
     }
 
     /// How many changes were begun.
     pub(crate) fn changes_begun_so_far(&self) -> usize {
         *self.script.changes_begun.borrow()
+    }
+
+    /// How many hold the store, this one included.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.script)
     }
 
     /// How many reads were under way at once, at most.

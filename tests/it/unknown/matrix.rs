@@ -118,8 +118,10 @@ async fn is_suspect_where_touched(world: &World<Scripted>, sound: &Sound, what: 
 
 /// I3, for every change and every way of losing it, with keys that are cached and keys that are not.
 ///
-/// The look at suspects in `Cache::lookup` only saves a read: the stamp that is set at the loss, and the
-/// look in `Cache::fetch`, hold without it.
+/// Seen to fail without `Armed`'s `drop` and without the look at suspects in `Cache::fetch` (admitted, or told
+/// what was read), without what a made change outdates, with suspicions that never end, and without
+/// `settled` in `Guard::shutdown`. The look at suspects in `Cache::lookup` only saves a read: without it
+/// alone no test of this folder fails, as the stamp that is set at the loss holds.
 #[tokio::test(start_paused = true)]
 async fn whatever_is_lost_is_suspect_until_it_is_settled_as_it_should_be() {
     let mut lost = 0;

@@ -9,6 +9,8 @@ use tower_token_auth::{
     store::KeyRepository, testing::ManualClock,
 };
 
+use crate::support::{Scripted, idle};
+
 /// Of the key that is changed.
 pub(super) const TOKEN: &str = "the-key-s-token";
 /// Of the key that it replaced, which is in its grace.
@@ -193,6 +195,21 @@ async fn fill(operation: Operation, store: &impl KeyRepository) {
     })
     .await;
     add(3, OTHER, Owner::staff("bob"), &|key| key).await;
+}
+
+impl World<Scripted> {
+    /// Waits until the key of [`TOKEN`] is no suspect any more.
+    pub(super) async fn is_cleared(&self) {
+        for _ in 0..100 {
+            let begun = self.store.changes_begun_so_far();
+            if !self.is_suspect(TOKEN).await {
+                return;
+            }
+            self.store.changes_begun(begun + 1).await;
+            idle().await;
+        }
+        panic!("still suspect");
+    }
 }
 
 /// All that a store holds.

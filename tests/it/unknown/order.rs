@@ -13,8 +13,8 @@ use tower_token_auth::{
     store::KeyRepository as _, testing::ManualClock,
 };
 
-use super::operations::{OLDER, OTHER, Operation, Rows, TOKEN, World, key_id, start};
-use crate::support::{Fate, Scripted, edit, edit_owner, idle};
+use super::operations::{IMPORTED, OLDER, OTHER, Operation, Rows, TOKEN, World, key_id, start};
+use crate::support::{Fate, Scripted, edit, edit_owner, idle, issue_with, remove};
 
 type Change<'a> = Pin<Box<dyn Future<Output = Result<(), KeyError>> + Send + 'a>>;
 
@@ -59,7 +59,8 @@ fn is_active(rows: &Rows, number: u32) -> bool {
 
 /// The change that follows waits until the lost one is made good; so that what it wrote is not undone.
 ///
-/// Seen to fail without `settled` in `KeyManager::room`, for the first: deactivated after all.
+/// Seen to fail without `settled` in `KeyManager::room`: the change was refused, as the one inside the
+/// transaction found it unsettled three times.
 #[tokio::test(start_paused = true)]
 async fn a_change_settles_what_was_lost_about_its_key_first() {
     for fate in [Fate::LostBefore, Fate::LostBehind, Fate::Late] {
@@ -85,6 +86,9 @@ async fn with_inactive_key() -> World<Scripted> {
 }
 
 /// Where it can't be made good yet, no other change of it is begun, whatever it would do.
+///
+/// Seen to fail without `settled` in `KeyManager::room` (another error), and without the caller's own row in
+/// it (the last one was made).
 #[tokio::test(start_paused = true)]
 async fn no_change_of_what_can_not_be_settled_is_begun() {
     let world = with_keys().await;
@@ -124,7 +128,7 @@ impl World<Scripted> {
 /// A relative is known only inside the transaction: a successor's deactivation finds the lost
 /// activation of the key that it replaced, settles it, and deactivates both.
 ///
-/// Seen to fail without `unsettled_among` in `change_keys`: the older key was active in the end.
+/// Seen to fail without `unsettled_in` in `change_keys`: the older key was active in the end.
 #[tokio::test(start_paused = true)]
 async fn a_change_settles_what_was_lost_about_a_relative() {
     for fate in [Fate::LostBefore, Fate::LostBehind, Fate::Late] {
@@ -143,8 +147,9 @@ async fn a_change_settles_what_was_lost_about_a_relative() {
 /// A change of an owner that waits for the row while another one of it is lost finds that one inside its
 /// own transaction, and is made behind it: an owner's row looks the same when it was written since.
 ///
-/// Seen to fail without the look at what is unsettled in `KeyManager::change_owner`: the owner, just
-/// deactivated, was active in the end.
+/// Seen to fail with neither the look at what is unsettled in `KeyManager::change_owner` nor the rule that a
+/// repair gives an owner nothing on a row that stands as it was read: the owner, just deactivated, was
+/// active in the end. Each of them alone is enough.
 #[tokio::test(start_paused = true)]
 async fn a_change_of_an_owner_that_was_lost_meanwhile_does_not_undo_the_next_one() {
     for fate in [Fate::LostBefore, Fate::LostBehind] {
@@ -187,6 +192,8 @@ async fn revoking_all_settles_what_was_lost_about_any_of_them_first() {
 
 /// Two at once, both lost: whichever the store took first, the key is not usable in the end, nor is a
 /// successor whose token nobody has.
+///
+/// Seen to fail without `Armed`'s `drop`, and with repairs that take no flag away.
 #[tokio::test(start_paused = true)]
 async fn of_two_lost_at_once_the_one_that_denies_is_made_good() {
     for fate in [Fate::LostBefore, Fate::LostBehind, Fate::Late] {
@@ -227,6 +234,9 @@ async fn of_two_lost_at_once_the_one_that_denies_is_made_good() {
 
 /// What another process does meanwhile is not known here. What it wrote stands, less what the lost
 /// change took away, as nobody can tell which of the two was asked for last.
+///
+/// Seen to fail, of keys, with the change made again whatever stands there, with repairs that take no flag
+/// away, and with a rotation undone whatever stands there; of the owner, with the change made again.
 #[tokio::test(start_paused = true)]
 async fn what_others_wrote_since_stands_less_what_was_taken_away() {
     // Lost deactivation; activated elsewhere.
@@ -273,6 +283,9 @@ async fn what_others_wrote_since_stands_less_what_was_taken_away() {
 }
 
 /// A flush is about what was read, not about what is unknown.
+///
+/// Seen to fail without the looks at suspects in `Cache::lookup` and `Cache::fetch`, and with suspicions
+/// that never end.
 #[tokio::test(start_paused = true)]
 async fn a_flush_clears_nobody_of_suspicion() {
     let world = with_keys().await;
@@ -292,7 +305,8 @@ async fn a_flush_clears_nobody_of_suspicion() {
 /// Nothing suspect is kept: who is not in the cache is read anew each time, and what the reads found
 /// meanwhile is not used once it is settled.
 ///
-/// Seen to fail without the look at suspects in `Cache::publish` (read once in all).
+/// Seen to fail without the look at suspects in `Cache::publish` (read once in all), without the one in
+/// `Cache::fetch` (told what was read), and without the stamp in `Cache::settled` (the early read was used).
 #[tokio::test(start_paused = true)]
 async fn nothing_that_is_read_meanwhile_is_kept_or_used_afterwards() {
     let world = with_keys().await;
@@ -318,7 +332,8 @@ async fn nothing_that_is_read_meanwhile_is_kept_or_used_afterwards() {
 
 /// A key may outlive its TTL while the store can't be read, but no suspicion.
 ///
-/// Seen to fail with neither the stamp at the loss nor the word on suspects in `Cache::bridge`.
+/// Seen to fail with neither the look at suspects in `Cache::lookup` nor the stamp at the loss: admitted by
+/// the slot that has passed its TTL. Each of them alone is enough.
 #[tokio::test(start_paused = true)]
 async fn what_is_suspect_is_not_served_stale() {
     let World { store, .. } = with_keys().await;
@@ -343,6 +358,9 @@ async fn what_is_suspect_is_not_served_stale() {
 
 /// Two authenticators over one store: what one of them has lost, the other one knows nothing of, and
 /// judges by what it reads; each sees what it is settled to at once, or with its own next read.
+///
+/// Seen to fail with neither the look at suspects in `Cache::lookup` nor the stamp at the loss (admitted
+/// while it was unknown), with suspicions that never end, and with repairs that take no flag away.
 #[tokio::test(start_paused = true)]
 async fn what_is_settled_is_what_is_seen_at_once() {
     let one = with_keys().await;
@@ -360,22 +378,101 @@ async fn what_is_settled_is_what_is_seen_at_once() {
     one.store.changes(Fate::Made);
     for world in [&one, &other] {
         // As soon as it is no suspect any more, it is what it was settled to.
-        loop {
-            match world.refusal(TOKEN).await {
-                Some(RejectionKind::Suspect) => {
-                    world.store.changes_begun(world.store.changes_begun_so_far() + 1).await;
-                    idle().await;
-                }
-                settled => break assert_eq!(settled, Some(RejectionKind::KeyInactive)),
-            }
-        }
+        world.is_cleared().await;
+        assert_eq!(world.refusal(TOKEN).await, Some(RejectionKind::KeyInactive));
     }
     assert_eq!(one.refusal(OTHER).await, None);
 }
 
+/// A key that moves to one of whom nothing is known is not served as it was, though a read that fails would
+/// be bridged: this one did not fail.
+///
+/// Seen to fail without the word on suspects in `Cache::bridge`: admitted by the key that is gone.
+#[tokio::test(start_paused = true)]
+async fn what_a_read_finds_suspect_is_not_bridged() {
+    let World { store, .. } = with_keys().await;
+    let clock = ManualClock::at(start());
+    let builder = Authenticator::builder(store.clone()).clock(clock.clone());
+    let (auth, _guard) = builder.stale_if_error(Duration::from_secs(60)).build().unwrap();
+    assert!(auth.authenticate(OTHER).await.is_ok());
+    store.changes(Fate::LostBefore);
+    assert!(auth.keys().deactivate_owner("ada").await.unwrap_err().is_outcome_unknown());
+    // Elsewhere the token's key is made anew, as one of hers.
+    store.changes(Fate::Made);
+    remove(&store, key_id(3)).await.unwrap();
+    issue_with(&store, OTHER, Owner::staff("ada"), |key| key).await;
+    store.changes(Fate::Down);
+    clock.advance(Duration::from_secs(15));
+    let refusal = auth.authenticate(OTHER).await.unwrap_err();
+    assert_eq!(refusal.kind(), RejectionKind::Suspect);
+}
+
+/// A leaked key whose import was lost must not come back after somebody looked for it in vain, however it
+/// was pasted.
+///
+/// Seen to fail without `settled` in `revoke_token` (no such key), and with the digest of the text as it was
+/// pasted, blanks and all (the same).
+#[tokio::test(start_paused = true)]
+async fn revoking_a_token_settles_its_import_first() {
+    for pasted in [IMPORTED.to_owned(), format!(" \t{IMPORTED}\r\n")] {
+        for fate in [Fate::LostBefore, Fate::LostBehind, Fate::Late] {
+            let world = with_keys().await;
+            world.loses(fate, Operation::Import.run(&world.auth)).await;
+            world.store.changes(Fate::Made);
+            let revoked = world.auth.keys().revoke_token(&pasted).await.unwrap();
+            assert_eq!((revoked.id(), revoked.key().is_active()), (key_id(4), false), "{fate:?}");
+            assert_eq!(world.store.land().await, 0, "{fate:?}");
+            assert!(!is_active(&world.recovers().await, 4), "{fate:?}");
+        }
+    }
+}
+
+/// Two changes of one key within one microsecond, by a clock that stands still: a row tells all the same
+/// that it was written since.
+///
+/// Seen to fail without `moved_on` in `KeyManager::change_keys`: active in the end, although it was
+/// deactivated last.
+#[tokio::test(start_paused = true)]
+async fn what_another_process_wrote_at_the_same_moment_stands() {
+    let world = with_keys().await;
+    world.auth.keys().deactivate(key_id(1)).await.unwrap();
+    world.loses(Fate::LostBefore, world.auth.keys().activate(key_id(1))).await;
+    world.store.changes(Fate::Made);
+    let other = World::over(world.store.clone());
+    other.auth.keys().deactivate(key_id(1)).await.unwrap();
+    assert!(!is_active(&world.recovers().await, 1));
+}
+
+/// Two changes of one key at once, of which one is lost before it was made, and the other is made: the
+/// first one gives nothing any more.
+///
+/// Seen to fail with neither `overtaken` in `Inner::made` nor `moved_on` in `KeyManager::change_keys`; each
+/// of them alone is enough where a store keeps `updated_at`.
+#[tokio::test(start_paused = true)]
+async fn what_was_made_beside_it_is_not_undone_by_what_was_lost() {
+    let world = with_keys().await;
+    let keys = world.auth.keys();
+    keys.deactivate(key_id(1)).await.unwrap();
+    world.store.step_changes(1);
+    let mut on: Change<'_> = Box::pin(async { keys.activate(key_id(1)).await.map(drop) });
+    let mut off: Change<'_> = Box::pin(async { keys.deactivate(key_id(1)).await.map(drop) });
+    let mut cx = Context::from_waker(Waker::noop());
+    for (change, fate) in [(&mut on, Fate::LostBefore), (&mut off, Fate::Made)] {
+        world.store.changes(fate);
+        for _ in 0..2 {
+            assert!(change.as_mut().poll(&mut cx).is_pending(), "both have decided");
+        }
+    }
+    world.store.changes(Fate::Down);
+    world.store.step_changes(0);
+    assert!(on.await.unwrap_err().is_outcome_unknown());
+    assert!(off.await.is_ok());
+    assert!(!is_active(&world.recovers().await, 1));
+}
+
 /// Room is taken before a change begins: without any, it is refused, and the store never asked.
 ///
-/// Seen to fail with room for all: the last one reached the store.
+/// Seen to fail with room for all: one more than there is room for was begun.
 #[tokio::test]
 async fn a_change_without_room_is_not_begun() {
     let world = with_keys().await;
@@ -384,6 +481,7 @@ async fn a_change_without_room_is_not_begun() {
     let mut cx = Context::from_waker(Waker::noop());
     let mut changes: Vec<Change<'_>> = Vec::new();
     let refused = loop {
+        assert!(changes.len() < 4_096, "one more was begun");
         let mut change: Change<'_> = Box::pin(async { keys.deactivate(key_id(3)).await.map(drop) });
         let asked = world.store.changes_begun_so_far();
         match change.as_mut().poll(&mut cx) {

@@ -28,7 +28,7 @@ pub struct Lost {
 enum Goal {
     /// Nobody was told its token: it ends up inactive, and nobody's successor.
     Void(Row),
-    /// Its client has the token: it ends up there.
+    /// Its client has the token: it stays if it has landed, and is not added again.
     Stay(Row),
     /// It is written again; over a row that has changed since, only what it took away.
     Again {
