@@ -441,7 +441,7 @@ async fn an_answer_that_is_not_definite_is_no_end() {
     // The row that is to keep a lost one out: the change behind it finds nothing.
     for goal in [
         Goal::Void { key: successor(), owner: owner() },
-        Goal::Add { key: successor(), owner: owner() },
+        Goal::Stay { key: successor(), owner: owner() },
     ] {
         let desk = Desk::new();
         desk.becomes(Mood::FailsOnce);
