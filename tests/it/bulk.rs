@@ -416,7 +416,7 @@ async fn bulk_changes_beside_others() {
 async fn revoke_all_ends_though_keys_are_made_faster() {
     let waiting = Waiting::over(|key| key).await;
     waiting.store.step_changes(3);
-    let (store, begun) = (waiting.store.clone(), waiting.store.changes_so_far());
+    let (store, begun) = (waiting.store.clone(), waiting.store.changes_begun_so_far());
     let maker = tokio::spawn(async move {
         for n in 1..=100 {
             store.changes_begun(begun + n).await;
