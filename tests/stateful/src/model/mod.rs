@@ -256,10 +256,12 @@ impl Model {
     /// Those of these keys that an order of many does not leave out, as they or what they replaced are
     /// not settled.
     fn settled(&self, by: Process, ids: &[KeyId]) -> Vec<KeyId> {
-        let older = |id: KeyId| self.rows.keys.get(&id).and_then(|row| row.predecessor);
-        let subjects = |id: KeyId| [Some(id), older(id)].into_iter().flatten().map(Subject::Key);
-        let is_settled =
-            |id: &KeyId| !self.is_unsettled(by, &subjects(*id).collect::<Vec<Subject>>());
+        let keys = &self.rows.keys;
+        let older = |id: &KeyId| keys.get(&keys.get(id)?.predecessor?).map(|row| row.id);
+        let is_settled = |id: &KeyId| {
+            let both = [Some(*id), older(id)].into_iter().flatten();
+            !self.is_unsettled(by, &both.map(Subject::Key).collect::<Vec<Subject>>())
+        };
         ids.iter().copied().filter(is_settled).collect()
     }
 

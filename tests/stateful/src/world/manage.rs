@@ -18,7 +18,7 @@ use crate::{
     backend::Backend,
     model::{
         Complaint, Model,
-        orders::{Answer, Decision, Fresh, Order, Refusal},
+        orders::{Answer, Decision, Order, Refusal},
         rows::{Moment, OWNERS, OwnerRow, Row, scopes_of},
     },
     step::{self, Fate, Process},
