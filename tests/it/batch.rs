@@ -235,7 +235,7 @@ async fn a_batch_ends_in_time() {
 
 /// The line is bounded.
 ///
-/// Seen to fail without the bound (nobody is overloaded).
+/// Seen to fail without the bound (nobody is overloaded), and with those counted on who have departed.
 #[tokio::test(start_paused = true)]
 async fn the_line_is_bounded() {
     let setup =
@@ -253,9 +253,21 @@ async fn the_line_is_bounded() {
         assert!(asked.now_or_never().unwrap().unwrap().is_err());
     }
     assert!(first.await.unwrap().is_err());
-    let next = setup.ask("key-11").await;
-    setup.store.release();
-    assert!(next.await.unwrap().is_ok());
+    // Those who departed have given their places up: as many again find room.
+    for round in 0..3 {
+        let again = setup.ask("first").await;
+        let mut asked = Vec::new();
+        for n in 0..10 {
+            asked.push(setup.ask(&format!("key-{}", 20 + 10 * round + n)).await);
+        }
+        setup.store.release();
+        for asked in asked {
+            assert!(asked.await.unwrap().is_ok(), "round {round}");
+        }
+        assert!(again.await.unwrap().is_err());
+        setup.auth.flush();
+        setup.store.hold();
+    }
 }
 
 /// A runtime that is shut down takes those of its reads out of the line that wait there.
@@ -290,9 +302,10 @@ fn who_is_gone_gives_the_place_up() {
     assert_eq!(kinds, [Some(RejectionKind::Unknown), None, None]);
 }
 
-/// The runtime that drives the line is shut down: those who wait on another one are read for there.
+/// The runtime on which others stand in line is shut down: whoever waits for one of those reads from
+/// elsewhere has it made there.
 ///
-/// Seen to fail without the driver's drop guard: they wait until their time is over.
+/// Seen to fail with one line for all runtimes.
 #[test]
 fn a_runtime_that_ends_leaves_nobody_in_line() {
     for _ in 0..rounds(20, 200) {
@@ -300,25 +313,69 @@ fn a_runtime_that_ends_leaves_nobody_in_line() {
         let setup =
             staying.block_on(Setup::with(|builder| builder.store_timeout(Duration::from_secs(60))));
         setup.store.hold();
-        let (auth, other) = (setup.auth.clone(), setup.auth.clone());
-        staying.spawn(async move { auth.authenticate("first").await });
+        let ask_on = |runtime: &runtime::Runtime, token: &str| {
+            let (auth, token) = (setup.auth.clone(), token.to_owned());
+            runtime.spawn(async move { auth.authenticate(&token).await })
+        };
+        let first = ask_on(&staying, "first");
         block_on(setup.store.begun(1));
-        // Who comes first drives: the runtime that is to end.
-        let driving = ending.spawn(async move { other.authenticate("key-1").await });
-        while setup.auth.authenticate("key-1").now_or_never().is_some() {}
-        let waiting: Vec<_> = (2..10)
-            .map(|n| {
-                let auth = setup.auth.clone();
-                staying.spawn(async move { auth.authenticate(&format!("key-{n}")).await })
-            })
-            .collect();
+        // Their flights wait in line on the runtime that is to end, and others follow them from here.
+        let leading: Vec<_> = (1..5).map(|n| ask_on(&ending, &format!("key-{n}"))).collect();
+        while ending.metrics().num_alive_tasks() < 4 + 4 + 1 {
+            std::thread::yield_now();
+        }
+        let following: Vec<_> = (1..5).map(|n| ask_on(&staying, &format!("key-{n}"))).collect();
+        staying.block_on(idle());
         ending.shutdown_background();
         setup.store.release();
-        for waiting in waiting {
-            assert!(staying.block_on(waiting).unwrap().is_ok());
+        for following in following {
+            assert!(staying.block_on(following).unwrap().is_ok());
         }
-        drop(driving);
+        assert!(staying.block_on(first).unwrap().is_err());
+        drop(leading);
     }
+}
+
+/// A runtime that stands still, with a line of its own and the driver on it, holds up nobody elsewhere.
+///
+/// Seen to fail with one line for all runtimes: those behind it wait for a minute.
+#[test]
+fn a_runtime_that_stands_still_holds_up_no_other_line() {
+    let still = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let staying = threads();
+    let setup = staying.block_on(Setup::with(|builder| {
+        builder.max_in_flight(4).store_timeout(Duration::from_secs(60))
+    }));
+    setup.store.hold();
+    let (auth, other) = (setup.auth.clone(), setup.auth.clone());
+    let occupied: Vec<_> = ["first", "second"]
+        .map(|token| {
+            let auth = auth.clone();
+            staying.spawn(async move { auth.authenticate(token).await })
+        })
+        .into();
+    block_on(setup.store.begun(2));
+    // It comes into line and waits for a turn, and then nobody runs it any more.
+    still.block_on(async {
+        let stuck = tokio::spawn(async move { other.authenticate("key-1").await });
+        idle().await;
+        drop(stuck);
+    });
+    let waiting: Vec<_> = (2..6)
+        .map(|n| {
+            let auth = auth.clone();
+            staying.spawn(async move { auth.authenticate(&format!("key-{n}")).await })
+        })
+        .collect();
+    staying.block_on(idle());
+    setup.store.release();
+    for waiting in waiting {
+        assert!(staying.block_on(waiting).unwrap().is_ok());
+    }
+    for occupied in occupied {
+        assert!(staying.block_on(occupied).unwrap().is_err());
+    }
+    drop(still);
 }
 
 /// I1 with reads that travel together: 200,000 changes with `TOKEN_AUTH_FULL=1`, otherwise 2,000,

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    runtime::{Handle, Id},
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
 
 use super::{super::flight::Way, Answer, Asked, Waiting};
 use crate::{
@@ -10,20 +14,22 @@ use crate::{
     value::{digest::TokenDigest, meter::Count},
 };
 
-/// Drives the line of `way` until nobody is in it.
+/// Drives this runtime's line of `way` until nobody is in it.
 ///
 /// # Panics
 /// Outside a runtime.
 pub(super) fn drive(cache: Arc<Cache>, way: Way) {
-    let driver = Driver { cache, way, is_done: false };
+    let runtime = Handle::current();
+    let driver = Driver { cache, way, runtime: runtime.id(), is_done: false };
     // A runtime that is shutting down drops the task, and the driver with it, within this call.
-    drop(Handle::current().spawn(driver.drive()));
+    drop(runtime.spawn(driver.drive()));
 }
 
 /// Travels with the task that drives, and says that it is gone, however that came.
 struct Driver {
     cache: Arc<Cache>,
     way: Way,
+    runtime: Id,
     is_done: bool,
 }
 
@@ -31,8 +37,9 @@ impl Driver {
     async fn drive(mut self) {
         loop {
             let turn = self.cache.lanes.turn_for(self.way).await;
-            let batch = self.cache.lanes.line(self.way).depart();
+            let batch = self.cache.lanes.line(self.way).depart(self.runtime);
             if batch.is_empty() {
+                // Whoever comes from here on has another driver, and a line that is not this one's.
                 self.is_done = true;
                 return;
             }
@@ -43,16 +50,10 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if self.is_done {
-            return;
+        if !self.is_done {
+            // Woken without the lock: some of them come back at once.
+            drop(self.cache.lanes.line(self.way).disperse(self.runtime));
         }
-        let left = {
-            let mut state = self.cache.lanes.line(self.way).state();
-            state.is_driven = false;
-            std::mem::take(&mut state.waiting)
-        };
-        // Woken without the lock: some of them come back at once.
-        drop(left);
     }
 }
 

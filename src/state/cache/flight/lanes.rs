@@ -48,7 +48,10 @@ impl Lanes {
     }
 
     /// A turn to read, held until it is dropped, if one is free; otherwise where to wait for one.
-    pub(super) fn turn_now(&self, is_known: bool) -> Result<OwnedSemaphorePermit, Way> {
+    pub(in crate::state::cache) fn turn_now(
+        &self,
+        is_known: bool,
+    ) -> Result<OwnedSemaphorePermit, Way> {
         let common = || self.common.turn_now().ok_or(Way::Common);
         if is_known {
             common().or_else(|_| self.reserved.turn_now().ok_or(Way::Reserved))
