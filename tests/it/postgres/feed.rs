@@ -114,7 +114,9 @@ async fn tells(sql: &str, expected: &[&str]) {
 
 /// Every column that a revocation can change, and every way to change a row, typed by hand.
 ///
-/// Seen to fail, each at its line: CONTROL
+/// Seen to fail, each at its line, without each of the compared columns; without what is told of deleted
+/// keys, owners and memberships, of added memberships, and of a key's new id; with triggers that are not
+/// ALWAYS there; and without the pinned path.
 #[tokio::test]
 async fn every_change_that_counts_is_told() {
     for (change, expected) in [
@@ -137,6 +139,10 @@ async fn every_change_that_counts_is_told() {
         tells(&sql, &["ada"]).await;
     }
     tells("DELETE FROM {p}owners WHERE id = 'ada'", &["ada", "K", "L"]).await;
+    // One of whom nothing goes along.
+    let eve = "INSERT INTO {p}owners VALUES ('eve', '', true, false, false); \
+               DELETE FROM {p}owners WHERE id = 'eve'";
+    tells(eve, &["eve"]).await;
     let members = "{p}memberships";
     tells(&format!("INSERT INTO {members} VALUES ('ada', 'b')"), &["ada"]).await;
     tells(&format!("DELETE FROM {members} WHERE owner_id = 'ada'"), &["ada"]).await;
@@ -157,7 +163,7 @@ async fn every_change_that_counts_is_told() {
 
 /// A name, a last use, a new key, and an update that changes nothing.
 ///
-/// Seen to fail with `updated_at` among what is compared, and with `UNION ALL` of all rows in its place.
+/// Seen to fail with `updated_at` among what is compared.
 #[tokio::test]
 async fn what_does_not_count_is_not_told() {
     let Some(mut three) = Three::new().await else { return };
