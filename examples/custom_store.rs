@@ -2,7 +2,10 @@
 //!
 //! `cargo run --example custom_store --features full`
 
-use std::{collections::HashMap, error::Error};
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+};
 
 use tower_token_auth::{
     ApiKey, Authenticator, DigestAlgorithm, KeyId, Owner, Record, TokenDigest,
@@ -18,27 +21,27 @@ struct Plan {
 /// The other system's table, here in memory: a digest's bytes, and what belongs to it.
 struct Customers(HashMap<Vec<u8>, (ApiKey, Plan)>);
 
+impl Customers {
+    fn row(&self, digest: &TokenDigest) -> Option<Record> {
+        let (key, plan) = self.0.get(digest.as_bytes())?;
+        let owner = Owner::new(key.owner_id().clone());
+        Some(Record::new(key.clone(), owner).with_data(plan.clone()))
+    }
+}
+
 impl KeyStore for Customers {
     fn digest_algorithm(&self) -> DigestAlgorithm {
         DigestAlgorithm::Sha256
     }
 
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
-        let row = self.0.get(digest.as_bytes());
-        Ok(row.map(|(key, plan)| {
-            let owner = Owner::new(key.owner_id().clone());
-            Record::new(key.clone(), owner).with_data(plan.clone())
-        }))
+        Ok(self.row(&digest))
     }
 
+    /// With a database behind it: one query for all of them, not one for each.
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
-        let mut found = HashMap::new();
-        for digest in digests {
-            if let Some(record) = self.find(*digest).await? {
-                found.insert(record.key().id(), record);
-            }
-        }
-        Ok(found.into_values().collect())
+        let wanted: HashSet<&TokenDigest> = digests.iter().collect();
+        Ok(wanted.into_iter().filter_map(|digest| self.row(digest)).collect())
     }
 
     async fn record_uses(&self, _: &[KeyUse]) -> Result<u64, StoreError> {

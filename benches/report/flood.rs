@@ -67,11 +67,8 @@ impl KeyStore for Slow {
     }
 
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
-        let mut found = Vec::new();
-        for digest in digests {
-            found.extend(self.find(*digest).await?);
-        }
-        Ok(found)
+        time::sleep(Duration::from_millis(10)).await;
+        Ok(digests.iter().filter_map(|digest| self.0.get(digest).cloned()).collect())
     }
 
     async fn record_uses(&self, uses: &[KeyUse]) -> Result<u64, StoreError> {

@@ -106,7 +106,7 @@ async fn those_who_wait_share_a_query() {
 /// A batch is of one snap: who comes after a revocation goes with a later query, the same digest
 /// included, as a read may miss the revocation that its snap says it has seen.
 ///
-/// Seen to fail with those behind taken along whatever their snap (one query of 4).
+/// Seen to fail with those behind taken along whatever their snap (one query of 3).
 #[tokio::test(start_paused = true)]
 async fn a_batch_does_not_mix_what_came_before_a_revocation_and_after_it() {
     let setup = Setup::new().await;

@@ -526,3 +526,22 @@ async fn revoke_all_ends_a_key_whose_predecessor_is_another_owner_s() {
     let stored = store.get(ours.id()).await.unwrap().unwrap();
     assert!(!stored.key().is_active());
 }
+
+/// A change that is lost while `revoke_all` goes keeps the key from it at first: then it goes round again.
+///
+/// Negative control: with a pass that does not tell what it left, it says that it is done, and the key is
+/// active.
+#[tokio::test]
+async fn revoke_all_ends_a_key_of_which_a_change_is_lost_meanwhile() {
+    let store = Scripted::new();
+    let key = support::issue(&store, support::TOKEN).await;
+    let keys = support::authenticator(store.clone()).keys();
+    store.step_changes(1);
+    let mut update = Box::pin(keys.update(key.id(), KeyUpdate::new().name("renamed")));
+    assert!(support::poll_times(update.as_mut(), 2).await.is_none(), "made, and not answered");
+    let mut all = Box::pin(keys.revoke_all("ada"));
+    assert!(support::poll_times(all.as_mut(), 1).await.is_none(), "before its transaction");
+    drop(update);
+    assert_eq!(all.await.unwrap(), 1);
+    assert!(!store.rows().get(key.id()).await.unwrap().unwrap().key().is_active());
+}

@@ -16,7 +16,13 @@ use crate::{
 impl Cache {
     /// The store's answer about one digest.
     pub(super) async fn ask(&self, digest: TokenDigest) -> Result<Option<Record>, Trouble> {
-        caught(|| self.store.find(digest)).await
+        let found = caught(|| self.store.find(digest)).await?;
+        // Whatever a store may do: nobody is admitted as somebody else.
+        if found.as_ref().is_some_and(|record| *record.key().digest() != digest) {
+            let error = "the key store answered with another key than it was asked for";
+            return Err(Trouble::Store(StoreError::other(error)));
+        }
+        Ok(found)
     }
 
     /// The store's answer about many, in one query.

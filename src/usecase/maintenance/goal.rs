@@ -166,6 +166,12 @@ fn claim(key: ApiKey, has_flag: bool) -> ApiKey {
     void(key, has_flag).with_expires_at(Some(expired))
 }
 
+/// Whether a row is one that only keeps another one's place: left behind by a process that ended before
+/// it took it away, or about to be taken away by one that goes on.
+pub(in crate::usecase) fn is_claim(row: &ApiKey, has_flag: bool) -> bool {
+    is_same(row, &claim(row.clone(), has_flag))
+}
+
 /// A key that nobody can use. Nobody's successor either, so that the one it was made for may be
 /// rotated again. Without a flag it only stands there until it is deleted, and has expired.
 fn void(key: ApiKey, has_flag: bool) -> ApiKey {

@@ -18,7 +18,7 @@ mod settler;
 mod tender;
 mod upkeep;
 
-pub(super) use goal::{Change, Goal};
+pub(super) use goal::{Change, Goal, is_claim};
 pub(super) use queue::Places;
 pub(super) use repair::Repair;
 pub(super) use settler::Settler;

@@ -112,20 +112,30 @@ impl KeyManager {
         now: DateTime<Utc>,
         mut writes: impl FnMut(&Family) -> Vec<KeyWrite> + Send,
     ) -> Result<u64, KeyError> {
-        // A key that a lost change would make active is not in any list yet.
-        let about = self.inner.settler.unsettled_of(filter.owner.as_ref());
-        let settled = self.settled(&about).await;
         let mut changed = 0;
-        // Once more after a pass that changed any: keys that others made or changed behind its back.
-        // Whoever makes them faster than they are changed is not run after for ever.
+        let mut is_whole = false;
+        // Once more after a pass that changed any, or had something unsettled beside it: keys that others
+        // made or changed behind its back, and what was lost meanwhile. Whoever makes keys faster than
+        // they are changed is not run after for ever.
         for _ in 0..MAX_PASSES {
-            match self.pass(&filter, or, now, &mut writes).await? {
-                0 => break,
-                more => changed += more,
+            // A key that a lost change would make active is not in any list yet.
+            let settled = self.settled(&self.unsettled_of(&filter)).await;
+            let Passed { changed: more, has_left } =
+                self.pass(&filter, or, now, &mut writes).await?;
+            changed += more;
+            is_whole = settled.is_ok() && !has_left && self.unsettled_of(&filter).is_empty();
+            // Of one owner's keys all must be changed; of the others as many as can be will do.
+            if more == 0 && (is_whole || settled.is_err() || filter.owner.is_none()) {
+                break;
             }
         }
-        // Of one owner's keys all must be changed; of the others as many as can be will do.
-        if filter.owner.is_some() { settled.map(|()| changed) } else { Ok(changed) }
+        let is_done = is_whole || filter.owner.is_none();
+        is_done.then_some(changed).ok_or_else(KeyError::unsettled)
+    }
+
+    /// What was lost and is not settled, about keys that the filter may be about.
+    fn unsettled_of(&self, filter: &KeyFilter) -> Vec<Subject> {
+        self.inner.settler.unsettled_of(filter.owner.as_ref())
     }
 
     /// Goes once through the keys that pass the filter, from the oldest to the one that is the newest
@@ -136,14 +146,14 @@ impl KeyManager {
         or: Option<&OwnerId>,
         now: DateTime<Utc>,
         writes: &mut (impl FnMut(&Family) -> Vec<KeyWrite> + Send),
-    ) -> Result<u64, KeyError> {
+    ) -> Result<Passed, KeyError> {
         let repository = self.repository()?;
         let newest = KeyQuery::first(1).filter(filter.clone()).order(KeyOrder::NewestFirst);
         let newest = repository.list(newest).await.map_err(KeyError::reading)?;
         let Some(end) = newest.first().map(|newest| Cursor::behind(newest.key())) else {
-            return Ok(0);
+            return Ok(Passed::default());
         };
-        let (mut changed, mut after) = (0, None);
+        let (mut passed, mut after) = (Passed::default(), None);
         while after < Some(end) {
             let query = KeyQuery::first(BATCH).filter(filter.clone()).after(after);
             let batch = repository.list(query).await.map_err(KeyError::reading)?;
@@ -152,6 +162,7 @@ impl KeyManager {
             let is_unsettled = |id: &KeyId| self.inner.settler.is_unsettled(&[Subject::Key(*id)]);
             let ids = batch.iter().map(Record::id).filter(|id| !is_unsettled(id));
             let ids: Vec<KeyId> = ids.collect();
+            passed.has_left |= ids.len() < batch.len();
             if ids.is_empty() {
                 continue;
             }
@@ -159,18 +170,28 @@ impl KeyManager {
                 // Both are asked again inside the transaction, where it counts.
                 let may = judgement.lets_rule(family.caller.as_ref(), or);
                 let passes = filter.admits(family.key.key())
-                    && (or.is_some() || ends_with_its_predecessor(filter, family, now))
-                    && self.unsettled_in(family).is_none();
-                may.then(|| if passes { writes(family) } else { Vec::new() })
+                    && (or.is_some() || ends_with_its_predecessor(filter, family, now));
+                let is_left = passes && self.unsettled_in(family).is_some();
+                passed.has_left |= is_left;
+                may.then(|| if passes && !is_left { writes(family) } else { Vec::new() })
             });
             match outcome.await {
-                Ok(written) => changed += written.len() as u64,
+                Ok(written) => passed.changed += written.len() as u64,
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(changed)
+        Ok(passed)
     }
+}
+
+/// How a pass through the keys went.
+#[derive(Default)]
+struct Passed {
+    /// How many rows it wrote.
+    changed: u64,
+    /// Whether it left a key as it was, of which something is not settled.
+    has_left: bool,
 }
 
 /// What ends a key ends the one that it replaced: they go together, or stay. One owner's all go.

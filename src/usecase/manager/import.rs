@@ -4,9 +4,16 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle, to_micros};
+use super::{
+    KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle, to_micros,
+    transact::MAX_ROUNDS,
+};
 use crate::{
-    usecase::{events::Event, maintenance::Goal},
+    state::store::KeyWrite,
+    usecase::{
+        events::Event,
+        maintenance::{Goal, is_claim},
+    },
     value::{
         digest::{DigestAlgorithm, TokenDigest},
         key::{ApiKey, KeyId, Record},
@@ -117,42 +124,69 @@ impl KeyManager {
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
         let key = key.with_created_at(created_at.unwrap_or(now)).with_last_used_at(last_used_at);
 
-        let about = [Subject::Digest(digest), Subject::Key(key.id())];
+        for _ in 0..MAX_ROUNDS {
+            if let Some(imported) = self.insert_imported(&key, &owner).await? {
+                return Ok(imported);
+            }
+        }
+        Err(KeyError::unsettled())
+    }
+
+    /// Adds the key, unless it is there. `None` if what was there only kept its place, and is gone by now.
+    async fn insert_imported(
+        &self,
+        key: &ApiKey,
+        owner: &Owner,
+    ) -> Result<Option<Imported>, KeyError> {
+        let repository = self.repository()?;
+        let about = [Subject::Digest(*key.digest()), Subject::Key(key.id())];
         let places = self.room(1, &about).await?;
         let (ledger, mut judgement) = (Ledger::default(), self.judgement());
-        let wanted = key.clone();
         let mut judge = |stored: &Owner, caller: Option<&Owner>| {
             judgement.begin();
-            ledger.begin(wanted.id());
+            ledger.begin(key.id());
             let may = judgement.lets_rule(caller, None);
             if may {
-                ledger.adds(Goal::Stay { key: wanted.clone(), owner: stored.clone() });
+                ledger.adds(Goal::Stay { key: key.clone(), owner: stored.clone() });
             }
             may
         };
-        let insert = repository.insert(key, owner, self.caller.as_ref(), &mut judge);
+        let insert =
+            repository.insert(key.clone(), owner.clone(), self.caller.as_ref(), &mut judge);
         match settle(&*self.inner, &ledger, places, insert).await {
             Ok(record) => {
                 self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
-                Ok(Imported { record, is_new: true })
+                Ok(Some(Imported { record, is_new: true }))
             }
             Err(error) if error.is_duplicate() => {
                 // The store may have noticed before it asked about the caller.
                 self.may_rule(None).await?;
-                self.imported_before(&wanted).await
+                self.imported_before(key).await
             }
             Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
         }
     }
 
-    /// The key that has the digest already, if it is the same owner's.
-    async fn imported_before(&self, wanted: &ApiKey) -> Result<Imported, KeyError> {
-        let found = self.repository()?.find(*wanted.digest()).await.map_err(KeyError::reading)?;
-        match found {
-            Some(record) if record.key().owner_id() == wanted.owner_id() => {
-                Ok(Imported { record, is_new: false })
-            }
-            _ => Err(KeyError::key_exists()),
+    /// The key that has the digest already, if it is the same owner's. A row that only kept the place of
+    /// one whose import was lost, in a process that has ended since, is taken away.
+    async fn imported_before(&self, wanted: &ApiKey) -> Result<Option<Imported>, KeyError> {
+        let repository = self.repository()?;
+        let found = repository.find(*wanted.digest()).await.map_err(KeyError::reading)?;
+        let record = match found {
+            Some(record) if record.key().owner_id() == wanted.owner_id() => record,
+            _ => return Err(KeyError::key_exists()),
+        };
+        let has_flag = repository.capabilities().activation;
+        if is_claim(wanted, has_flag) || !is_claim(record.key(), has_flag) {
+            return Ok(Some(Imported { record, is_new: false }));
+        }
+        let ids = [record.id()];
+        let take_away = self.change_keys(&ids, |family, _| {
+            is_claim(family.key.key(), has_flag).then(|| vec![KeyWrite::Delete(record.id())])
+        });
+        match take_away.await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(None),
         }
     }
 }

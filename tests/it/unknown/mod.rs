@@ -1,6 +1,7 @@
 //! Changes whose outcome is unknown: nothing is said about what they touch until they are settled, and
 //! then it is what was asked for, or less.
 
+mod claims;
 mod matrix;
 mod operations;
 mod order;

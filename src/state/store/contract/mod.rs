@@ -51,7 +51,8 @@ pub trait KeyStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
     /// Finds the records of many digests in one query: unordered, absent ones left out, each found
-    /// one once however often it was asked for. No digests: an empty answer.
+    /// one once however often it was asked for. No digests: an empty answer. The authenticator asks for
+    /// up to 256 at a time and waits no longer than for one: whoever looks them up one by one is too slow.
     ///
     /// # Errors
     /// As for [`find`](Self::find), for all of them together.
