@@ -49,6 +49,15 @@ impl Database {
         options.connect_with(self.connect()).await.unwrap()
     }
 
+    /// Ends the server's side of every connection that listens for changes of this schema.
+    pub(crate) fn cut_listeners(&self) -> String {
+        format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE \
+             'LISTEN \"token_auth_changes_' || left(md5('{}'), 8) || '%'",
+            self.schema
+        )
+    }
+
     /// Runs statements on a connection of their own; `{p}` stands for the tables' prefix.
     pub(crate) async fn run(&self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.replace("{p}", "token_auth_"));
