@@ -3,6 +3,7 @@
 mod bad_input;
 mod changes;
 mod feed;
+mod gaps;
 mod holds;
 mod losses;
 mod schema;

@@ -5,6 +5,8 @@
     reason = "a build with few features leaves some helpers unused"
 )]
 
+#[cfg(feature = "postgres")]
+pub(crate) mod gate;
 pub(crate) mod http;
 mod late;
 mod line;
@@ -20,6 +22,8 @@ mod quirky;
 pub(crate) mod revocations;
 pub(crate) mod scrape;
 mod scripted;
+#[cfg(feature = "postgres")]
+pub(crate) mod server;
 #[cfg(feature = "sqlite")]
 pub(crate) mod shell;
 #[cfg(feature = "test-util")]

@@ -22,7 +22,11 @@ impl Database {
             println!("SKIPPED {test}: TEST_DATABASE_URL names no PostgreSQL server");
             return None;
         };
-        Some(Self { url, schema: unique("t") })
+        Some(Self::on(url))
+    }
+
+    pub(crate) fn on(url: String) -> Self {
+        Self { url, schema: unique("t") }
     }
 
     pub(crate) fn options(&self) -> PostgresOptions {
