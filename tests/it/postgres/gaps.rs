@@ -24,9 +24,9 @@ use crate::support::{
 };
 
 /// A tenth of the defaults, all of them.
-const HEARTBEAT: Duration = Duration::from_millis(200);
-const TIMEOUT: Duration = Duration::from_millis(300);
-const SHORT_TTL: Duration = Duration::from_millis(500);
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(200);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(300);
+pub(super) const SHORT_TTL: Duration = Duration::from_millis(500);
 /// Within which a gap is noticed.
 const NOTICED: Duration = Duration::from_millis(500);
 /// Within which a change holds that was made during one.
@@ -34,7 +34,7 @@ const BOUND: Duration = Duration::from_millis(1_000);
 const _: () = assert!(NOTICED.as_millis() == HEARTBEAT.as_millis() + TIMEOUT.as_millis());
 const _: () = assert!(BOUND.as_millis() == NOTICED.as_millis() + SHORT_TTL.as_millis());
 /// Long enough that a test which waits for it has failed.
-const FOREVER: Duration = Duration::from_secs(60);
+pub(super) const FOREVER: Duration = Duration::from_secs(60);
 
 /// How the listener comes to miss something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ const GAPS: [Gap; 7] = [
 ];
 
 /// Counts how often its feed is told to listen: once more for each gap that was noticed.
-struct Counted(PostgresFeed, Arc<AtomicUsize>);
+pub(super) struct Counted(pub(super) PostgresFeed, pub(super) Arc<AtomicUsize>);
 
 impl RevocationFeed for Counted {
     async fn listen(&mut self) -> Result<(), StoreError> {
@@ -84,13 +84,13 @@ impl RevocationFeed for Counted {
 }
 
 /// The URL with another port of this machine in the server's place.
-fn through(url: &str, port: u16) -> String {
+pub(super) fn through(url: &str, port: u16) -> String {
     let (user, host) = url.rsplit_once('@').unwrap();
     let (_, database) = host.split_once('/').unwrap();
     format!("{user}@127.0.0.1:{port}/{database}")
 }
 
-fn target(url: &str) -> String {
+pub(super) fn target(url: &str) -> String {
     let (_, host) = url.rsplit_once('@').unwrap();
     host.split_once('/').unwrap().0.to_owned()
 }
@@ -351,6 +351,6 @@ async fn what_was_revoked_during_a_gap_is_refused_within_the_bound() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement is of real time")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

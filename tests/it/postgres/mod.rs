@@ -7,6 +7,8 @@ mod gaps;
 mod holds;
 mod losses;
 mod schema;
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+mod start;
 mod uses;
 
 use tower_token_auth::{
