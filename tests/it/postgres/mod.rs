@@ -3,6 +3,8 @@
 mod bad_input;
 mod changes;
 mod feed;
+#[cfg(feature = "sqlite")]
+mod fleet;
 mod gaps;
 mod holds;
 mod losses;

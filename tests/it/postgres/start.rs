@@ -71,7 +71,7 @@ async fn last_admission(auth: &Authenticator, token: &str) -> Duration {
 /// It serves under the short TTL, with its cache bounded as ever; says so by its health, by its gauge and
 /// by one warning, however often it tries; and is well once its listener gets through.
 ///
-/// CONTROL
+/// Seen to fail with a short TTL of an hour, and with a warning at each try.
 #[tokio::test]
 async fn a_node_whose_listener_can_t_connect_at_start_serves_and_says_so() {
     let Some((database, store)) = with_a_key().await else { return };

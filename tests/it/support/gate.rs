@@ -102,7 +102,7 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut way: watch::Rec
         let Ok(len @ 1..) = read else {
             // Nobody is told of an end, either.
             if is_lost {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             return;
         };

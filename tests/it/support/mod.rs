@@ -5,6 +5,8 @@
     reason = "a build with few features leaves some helpers unused"
 )]
 
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod fleet;
 #[cfg(feature = "postgres")]
 pub(crate) mod gate;
 pub(crate) mod http;
