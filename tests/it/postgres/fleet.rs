@@ -12,7 +12,8 @@ async fn a_node() {
 }
 
 /// 2,000 revocations with `TOKEN_AUTH_FULL=1`, otherwise 60, of every kind and by each node in turn; none
-/// is admitted by either of the others beyond a second, although their fresh TTL is an hour.
+/// is missed by either of the others, although their fresh TTL is an hour. How fast they are is for the
+/// report to judge, on a machine that does nothing else.
 ///
 /// CONTROL
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

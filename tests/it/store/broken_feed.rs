@@ -27,6 +27,8 @@ pub(super) enum Fault {
     /// Looks when it is probed, and not otherwise.
     TellsWhenAsked,
     TellsFewOfMany,
+    /// Has always more to say than what it is asked.
+    TellsWithoutEnd,
     /// Connects again without a word.
     HidesGaps,
     ListensOnce,
@@ -113,6 +115,9 @@ impl RevocationFeed for Broken {
     async fn next(&mut self) -> Result<Heard, StoreError> {
         if let Some(nonce) = self.early.pop_front() {
             return Ok(Heard::Alive(nonce));
+        }
+        if self.is(Fault::TellsWithoutEnd) {
+            return Ok(Heard::Everything);
         }
         if self.is(Fault::AnswersForOthers) {
             let probes = self.probes.lock().unwrap();

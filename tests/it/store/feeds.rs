@@ -98,6 +98,7 @@ fn the_suite_names_the_rule_that_a_broken_feed_breaks() {
         (Fault::ForgetsOwners, "a change is told without a probe"),
         (Fault::TellsWhenAsked, "a change is told without a probe"),
         (Fault::TellsFewOfMany, "every subject is told"),
+        (Fault::TellsWithoutEnd, "it tells without an end"),
         (Fault::HidesGaps, "is an error, or told as everything"),
         (Fault::ListensOnce, "failed where it should answer"),
         (Fault::StaysDeaf, "`listen` answers `Ok` again"),

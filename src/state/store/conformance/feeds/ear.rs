@@ -17,6 +17,8 @@ use crate::{
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The builder's default: a feed whose probes take longer has a gap.
 const FEED_TIMEOUT: Duration = Duration::from_secs(3);
+/// More than any change of the suite makes a feed tell.
+const MOST: usize = 100_000;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Panics unless the rule holds.
@@ -103,13 +105,27 @@ impl<F: RevocationFeed> Ear<F> {
 
     /// All that is told until the probe of this nonce comes back.
     pub(super) async fn until(&mut self, nonce: u64) -> Told {
+        const ANSWERS: &str = "`next` answers a probe with its nonce, behind what is to be told";
         let mut told = Told::default();
-        loop {
-            match self.next("`next` answers a probe with its nonce").await {
+        for _ in 0..MOST {
+            match self.next(ANSWERS).await {
                 Heard::Alive(answered) if answered == nonce => return told,
                 heard => told.add(heard),
             }
         }
+        panic!("the feed breaks a rule of its contract: {ANSWERS}; it tells without an end");
+    }
+
+    /// Waits until the subject is told.
+    pub(super) async fn hears_of(&mut self, subject: &Subject, otherwise: &str) {
+        let mut told = Told::default();
+        for _ in 0..MOST {
+            told.add(self.next(otherwise).await);
+            if told.covers(subject) {
+                return;
+            }
+        }
+        rule(false, otherwise);
     }
 
     /// All that is told until a new probe comes back.

@@ -27,10 +27,7 @@ pub(super) async fn told_by_itself(fixture: &impl FeedFixture) {
     let mut ear = Ear::of(fixture).await;
     for round in 0..4 {
         let subject = change(fixture, round).await;
-        let mut told = Told::default();
-        while !told.covers(&subject) {
-            told.add(ear.next("a change is told without a probe being sent").await);
-        }
+        ear.hears_of(&subject, "a change is told without a probe being sent").await;
     }
 }
 
