@@ -1,5 +1,6 @@
 //! The conformance suite of feeds: on ours, and on some with one fault each.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower_token_auth::{
