@@ -33,7 +33,7 @@ pub(crate) fn report(effort: Effort) {
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let of = |part| millis(outcome.refused.per_mille(part));
     let bare = millis(outcome.bare.per_mille(500));
-    let median = Estimate { value: of(500) / bare, low: of(10) / bare, high: of(990) / bare };
+    let median = Estimate { value: of(500) / bare, low: of(500) / bare, high: of(990) / bare };
     print("fleet", median, "<= 5.0 round trips", median.value <= ROUND_TRIPS, 1);
     let worst = Estimate { value: of(1_000), low: of(500), high: of(1_000) };
     let met = outcome.missed.is_empty() && worst.value <= millis(BOUND);
