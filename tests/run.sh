@@ -24,6 +24,11 @@ wants_server() {
     [ -z "${TEST_DATABASE_URL:-}" ] && case " ${parts[*]} " in *" lib "* | *" it "*) ;; *) false ;; esac
 }
 
+# Whether one was asked for with a test that stops and starts a server: always one of its own.
+wants_programs() {
+    wants_server || case " ${parts[*]} " in *" it "*) ;; *) false ;; esac
+}
+
 # Where Debian puts the newest server's programs, or wherever they are on the path.
 server_programs() {
     local found
@@ -37,7 +42,7 @@ server_programs() {
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v sqlite3 >/dev/null || command -v python3 >/dev/null || missing+=(sqlite3)
-if wants_server; then server_programs >/dev/null || missing+=(postgresql); fi
+if wants_programs; then server_programs >/dev/null || missing+=(postgresql); fi
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q && apt-get install -qy --no-install-recommends "${missing[@]}"

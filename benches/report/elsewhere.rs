@@ -5,7 +5,10 @@
 #[path = "../../tests/it/support/other.rs"]
 pub(crate) mod other;
 #[path = "../../tests/it/support/revocations.rs"]
-mod revocations;
+pub(crate) mod revocations;
+// Here, as it makes use of the other.
+#[path = "../../tests/it/support/fleet.rs"]
+pub(crate) mod nodes;
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@ mod allocations;
 mod cold;
 mod contenders;
 mod elsewhere;
+mod fleet;
 mod flood;
 mod hit;
 mod memory;
@@ -32,7 +33,7 @@ use statistics::Estimate;
 /// A goal: its name, and what measures and prints it.
 type Goal = (&'static str, fn(Effort));
 
-const GOALS: [Goal; 7] = [
+const GOALS: [Goal; 8] = [
     ("G1", hit::report),
     ("G4", allocations::report),
     ("G6", cold::report),
@@ -40,6 +41,7 @@ const GOALS: [Goal; 7] = [
     ("G9", uses::report),
     ("G10", flood::report),
     ("I4", elsewhere::report),
+    ("fleet", fleet::report),
 ];
 
 /// How much is measured.
@@ -60,8 +62,9 @@ impl Effort {
 }
 
 fn main() -> ExitCode {
-    // As the other process of I4 it does as it is told, and nothing else.
-    if elsewhere::runtime().block_on(elsewhere::other::serve()) {
+    // As another process of I4 it does as it is told, and nothing else.
+    let serves = async { elsewhere::other::serve().await || elsewhere::nodes::serve().await };
+    if elsewhere::runtime().block_on(serves) {
         return ExitCode::SUCCESS;
     }
     let mut effort = Effort::Full;

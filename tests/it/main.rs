@@ -9,8 +9,8 @@
 //! | I1 | whoever begins after a revocation returned is not admitted by what it revoked | `fence`, `race` |
 //! | I2 | a read begun before a revocation is not used after it | `fence` |
 //! | I3 | a change is seen after its commit, and nothing while its outcome is unknown | `fence`, `unknown/matrix` |
-//! | I4 | what changed elsewhere holds within the bound | `two_processes`, `cache`, `feed/mod`, `feed/lease` |
-//! | I5 | what may have gone unheard drops what is cached | `feed/gaps`, `sqlite/losses`, `sqlite/driver` |
+//! | I4 | what changed elsewhere holds within the bound | `two_processes`, `cache`, `feed/mod`, `feed/lease`, `postgres/gaps`, `postgres/fleet` |
+//! | I5 | what may have gone unheard drops what is cached | `feed/gaps`, `sqlite/losses`, `sqlite/driver`, `postgres/gaps` |
 //! | I6 | expiry, flags and owners are judged on every hit | `cache` |
 //! | I7 | trouble of the store is neither kept nor the key's fault | `cache`, `outage` |
 //! | I8 | who is served while the store fails, and who never | `stale` |

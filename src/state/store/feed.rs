@@ -28,6 +28,32 @@ use crate::value::subject::Subject;
 /// 6. A feed may panic; that is a gap as well. It is then asked to listen again, like a feed whose
 ///    runtime was shut down, perhaps on another runtime than before.
 ///
+/// # By a carrier of one's own
+/// Revocations can travel by Redis, NATS, a queue, or anything else that carries a few bytes. What it
+/// takes, and who does it:
+///
+/// * *Whoever changes the store publishes*, after the commit, and whatever it changes: the subject, never
+///   a token or a digest that it stands for. What is committed and not published is a gap that nobody
+///   can see; a program that might die in between writes the message in the same transaction and
+///   sends it from there (an outbox).
+/// * *`listen` subscribes*, and answers once the carrier has confirmed that, not when it was asked to.
+/// * *`probe` publishes the nonce* by the way that revocations take, through the same broker and behind
+///   them, on a channel of this feed's own or with its number: so it shows that the whole way works. A
+///   `PING` on the connection that receives shows less than that, and no answer may be made up here.
+/// * *The authenticator extends the lease*, by each answer and by nothing else, counted from when it
+///   asked. A feed keeps no clock of its own, and need not notice a silent line.
+/// * *Gaps* are: a connection that was lost and is there again, though the client's library does that by
+///   itself (have it say so, or switch that off); a subscriber that the broker dropped or passed over for
+///   being slow, as Redis does behind `client-output-buffer-limit` and NATS as a slow consumer; a failover
+///   to a replica, as what was published may not have reached it; a number that is missing where
+///   messages are numbered; a message that can't be read. Redis' and core NATS' messages are gone for
+///   whoever does not listen, so that each of these is an error. A log with positions (Redis Streams,
+///   NATS JetStream, Kafka) may go on from the one that was told last, if all from there is kept still.
+/// * *Order*: an answer must not overtake what was committed before the probe. Where several brokers, or
+///   parts of a topic, carry the messages, a probe has to come back from each.
+///
+/// `conformance::revocation_feed` (with the feature `test-util`) tries all this on a feed.
+///
 /// ```
 /// use tokio::sync::mpsc::error::TryRecvError;
 /// use tower_token_auth::store::{Heard, RevocationFeed, StoreError};

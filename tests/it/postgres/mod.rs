@@ -3,9 +3,14 @@
 mod bad_input;
 mod changes;
 mod feed;
+#[cfg(feature = "sqlite")]
+mod fleet;
+mod gaps;
 mod holds;
 mod losses;
 mod schema;
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+mod start;
 mod uses;
 
 use tower_token_auth::{

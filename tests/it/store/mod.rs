@@ -1,6 +1,8 @@
 //! The conformance suites, on every store: ours, and some written the way a user would.
 
 mod broken;
+mod broken_feed;
+mod feeds;
 mod own;
 
 use tower_token_auth::{

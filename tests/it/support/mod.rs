@@ -5,6 +5,10 @@
     reason = "a build with few features leaves some helpers unused"
 )]
 
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod fleet;
+#[cfg(feature = "postgres")]
+pub(crate) mod gate;
 pub(crate) mod http;
 mod late;
 mod line;
@@ -20,6 +24,8 @@ mod quirky;
 pub(crate) mod revocations;
 pub(crate) mod scrape;
 mod scripted;
+#[cfg(feature = "postgres")]
+pub(crate) mod server;
 #[cfg(feature = "sqlite")]
 pub(crate) mod shell;
 #[cfg(feature = "test-util")]

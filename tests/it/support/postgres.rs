@@ -22,7 +22,11 @@ impl Database {
             println!("SKIPPED {test}: TEST_DATABASE_URL names no PostgreSQL server");
             return None;
         };
-        Some(Self { url, schema: unique("t") })
+        Some(Self::on(url))
+    }
+
+    pub(crate) fn on(url: String) -> Self {
+        Self { url, schema: unique("t") }
     }
 
     pub(crate) fn options(&self) -> PostgresOptions {
@@ -47,6 +51,15 @@ impl Database {
     pub(crate) async fn pool(&self, connections: u32) -> PgPool {
         let options = PgPoolOptions::new().max_connections(connections);
         options.connect_with(self.connect()).await.unwrap()
+    }
+
+    /// Ends the server's side of every connection that listens for changes of this schema.
+    pub(crate) fn cut_listeners(&self) -> String {
+        format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE \
+             'LISTEN \"token_auth_changes_' || left(md5('{}'), 8) || '%'",
+            self.schema
+        )
     }
 
     /// Runs statements on a connection of their own; `{p}` stands for the tables' prefix.

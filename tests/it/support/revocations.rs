@@ -189,7 +189,7 @@ impl Target {
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    fn of(mut all: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut all: Vec<Duration>) -> Self {
         all.sort_unstable();
         Self(all)
     }

@@ -1,7 +1,9 @@
-//! The store contract as two test suites, for stores of one's own (`test-util`).
+//! The store contract as two test suites, for stores of one's own (`test-util`), and that of feeds
+//! as a third.
 //!
-//! Each suite makes fresh, empty stores, tries every rule of the contract on them, and panics with
-//! the rule that was broken. Both want a tokio runtime, as `#[tokio::test]` gives.
+//! Each suite of stores makes fresh, empty ones, tries every rule of the contract on them, and panics
+//! with the rule that was broken; [`revocation_feed`] does so with feeds. They want a tokio runtime, as
+//! `#[tokio::test]` gives.
 //!
 //! ```
 //! use tower_token_auth::{MemoryStore, store::{KeyRepository, conformance}};
@@ -22,6 +24,7 @@
 
 mod changes;
 mod families;
+mod feeds;
 mod filters;
 mod fixture;
 mod inserts;
@@ -30,6 +33,8 @@ mod lookup;
 mod owners;
 mod together;
 mod uses;
+
+pub use feeds::{FeedFixture, revocation_feed};
 
 use super::contract::{KeyRepository, KeyStore};
 use crate::value::key::Record;

@@ -1,0 +1,115 @@
+//! A PostgreSQL server of a test's own, which it may stop and start.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
+
+use tempfile::TempDir;
+
+/// Stopped with it.
+pub(crate) struct Server {
+    programs: PathBuf,
+    folder: TempDir,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// `None`, and a line that says so, where there are no programs of one.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            let test = thread::current().name().unwrap_or("a test").to_owned();
+            println!("SKIPPED {test}: no PostgreSQL server is installed here");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        // The server refuses to run as root.
+        let chown = Command::new("chown").arg("postgres").arg(folder.path()).output();
+        assert!(!is_root() || chown.unwrap().status.success());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { programs, folder, port };
+        let data = server.data();
+        // Loopback only, and worth nothing: whoever is on this machine may look.
+        server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"]);
+        server.again();
+        Some(server)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres:nothing@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Stops it at once, as if it had crashed.
+    pub(crate) fn stop(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+    }
+
+    /// Starts it; back when it takes connections.
+    pub(crate) fn again(&self) {
+        let folder = self.folder.path().display();
+        let options = format!(
+            "-p {} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off",
+            self.port
+        );
+        let log = format!("{folder}/log");
+        self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]);
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let program = self.programs.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        // A server that it leaves behind would hold its pipes open.
+        let output = fs::File::create(self.folder.path().join("said")).unwrap();
+        let errors = output.try_clone().unwrap();
+        let ran = command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .status()
+            .unwrap();
+        let said = || fs::read_to_string(self.folder.path().join("said")).unwrap();
+        assert!(ran.success(), "{arguments:?}: {}", said());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if Path::new(&self.data()).join("postmaster.pid").exists() {
+            self.stop();
+        }
+    }
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().unwrap();
+    output.stdout.starts_with(b"0\n")
+}
+
+/// Where Debian puts the newest server's programs, or wherever they are on the path.
+fn programs() -> Option<PathBuf> {
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = debian.map(|version| version.path().join("bin"));
+    let mut debian: Vec<PathBuf> = debian.filter(|bin| bin.join("initdb").exists()).collect();
+    debian.sort_by_key(|bin| {
+        let version = bin.parent().and_then(Path::file_name);
+        version.and_then(|version| version.to_str()).and_then(|version| version.parse::<u32>().ok())
+    });
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).find(|folder| folder.join("initdb").exists());
+    debian.pop().or(on_path)
+}
