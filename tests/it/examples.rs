@@ -177,7 +177,7 @@ fn worker_decides_without_tower() {
 
 /// Two processes on one server: what the first one prints of itself and of the other.
 ///
-/// Seen to fail with no feed in the nodes (it then takes ten seconds), and with the schema left there.
+/// Seen to fail with no feed in the nodes (it then takes eight seconds), and with the schema left there.
 #[tokio::test]
 async fn fleet_refuses_on_the_other_node_and_leaves_nothing() {
     let Some(database) = crate::support::postgres::Database::new() else { return };

@@ -5,6 +5,7 @@ mod changes;
 mod feed;
 mod holds;
 mod losses;
+mod pooler;
 mod schema;
 mod uses;
 
