@@ -136,7 +136,7 @@ async fn every_change_that_counts_is_told() {
         let sql = format!("UPDATE {{p}}owners SET {column} = NOT {column} WHERE id = 'ada'");
         tells(&sql, &["ada"]).await;
     }
-    tells("DELETE FROM {p}owners WHERE id = 'ada'", &["ada", "ada", "K", "L"][1..].as_ref()).await;
+    tells("DELETE FROM {p}owners WHERE id = 'ada'", &["ada", "K", "L"]).await;
     let members = "{p}memberships";
     tells(&format!("INSERT INTO {members} VALUES ('ada', 'b')"), &["ada"]).await;
     tells(&format!("DELETE FROM {members} WHERE owner_id = 'ada'"), &["ada"]).await;

@@ -203,3 +203,32 @@ fn a_feed_notices_a_gap_between_two_changes() {
         ],
     );
 }
+
+/// The model's fault: it left out a key whose lost predecessor somebody else had deleted since.
+#[test]
+fn a_predecessor_that_is_gone_leaves_no_key_unsettled() {
+    holds(
+        Setting::ROOMY,
+        &[
+            step([Manage(
+                One,
+                Create { owner: 2, expires_in: None, scopes: 2, active: true },
+                Lost { made: Later, end: Error, times: 1, down: true },
+            )]),
+            step([Manage(
+                Two,
+                Create { owner: 2, expires_in: None, scopes: 4, active: true },
+                Answered,
+            )]),
+            step([Manage(Two, Rotate { key: 13, grace: 2, expires_in: None }, Answered)]),
+            step([Manage(One, Delete { key: 2 }, Answered)]),
+            step([Manage(
+                Two,
+                Activate { key: 15 },
+                Lost { made: Yes, end: Dropped, times: 2, down: false },
+            )]),
+            step([Up { on: One }, Manage(One, Delete { key: 15 }, Answered)]),
+            step([Manage(Two, RevokeAll { owner: 2 }, Answered)]),
+        ],
+    );
+}

@@ -134,3 +134,8 @@ pub(super) fn definite(error: StoreError) -> StoreError {
 fn refusal(error: &StoreError) -> Option<&Refusal> {
     error.source()?.downcast_ref()
 }
+
+/// A row that this transaction wrote is there, unless a trigger of the user's took it away.
+pub(super) fn vanished() -> StoreError {
+    StoreError::other("a row that was just written is not there; does a trigger remove it?")
+}

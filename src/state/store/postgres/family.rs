@@ -11,7 +11,6 @@ use super::{
     },
     PostgresStore, failure, row,
     steps::uuids,
-    write::vanished,
 };
 use crate::value::{
     key::{ApiKey, KeyId, Record},
@@ -102,7 +101,7 @@ impl PostgresStore {
                     return Err(StoreError::duplicate());
                 }
                 self.add_key(change, key).await?;
-                self.key_in(change, key.id()).await?.ok_or_else(vanished)
+                self.key_in(change, key.id()).await?.ok_or_else(failure::vanished)
             }
             KeyWrite::Update(key) => {
                 self.change_key(change, key.id(), key).await?;

@@ -153,7 +153,7 @@ impl PostgresStore {
         let stored = match self.owner_in(change, owner.id()).await? {
             Some(stored) => stored,
             None if self.add_owner(change, owner).await? => {
-                self.owner_in(change, owner.id()).await?.ok_or_else(vanished)?
+                self.owner_in(change, owner.id()).await?.ok_or_else(failure::vanished)?
             }
             None => return Err(failure::overtaken()),
         };
@@ -161,7 +161,7 @@ impl PostgresStore {
             return Err(StoreError::not_applied());
         }
         self.add_key(change, key).await?;
-        self.key_in(change, key.id()).await?.ok_or_else(vanished)
+        self.key_in(change, key.id()).await?.ok_or_else(failure::vanished)
     }
 
     async fn change_in(
@@ -216,9 +216,4 @@ impl PostgresStore {
 /// An id that can be stored: PostgreSQL's texts hold no NUL, so that nobody's id does.
 fn known(id: Option<&OwnerId>) -> Option<&OwnerId> {
     id.filter(|id| !id.as_str().contains('\0'))
-}
-
-/// A row that this transaction wrote is there, unless a trigger of the user's took it away.
-pub(super) fn vanished() -> StoreError {
-    StoreError::other("a row that was just written is not there; does a trigger remove it?")
 }

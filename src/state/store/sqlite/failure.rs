@@ -141,3 +141,8 @@ impl Error for OpenError {
         Some(&self.source)
     }
 }
+
+/// A row that this transaction wrote is there, unless a trigger of the user's took it away.
+pub(super) fn vanished() -> StoreError {
+    StoreError::other("a row that was just written is not there; does a trigger remove it?")
+}

@@ -8,7 +8,6 @@ use super::{
         error::StoreError,
     },
     SqliteStore, failure, row,
-    write::vanished,
 };
 use crate::value::{
     key::{ApiKey, KeyId, Record},
@@ -67,7 +66,7 @@ impl SqliteStore {
                     return Err(StoreError::duplicate());
                 }
                 self.add_key(change, key).await?;
-                self.key_in(change, key.id()).await?.ok_or_else(vanished)
+                self.key_in(change, key.id()).await?.ok_or_else(failure::vanished)
             }
             KeyWrite::Update(key) => {
                 self.change_key(change, key.id(), key).await?;

@@ -104,11 +104,11 @@ impl SqliteStore {
         let caller = self.caller_in(change, caller).await?;
         self.add_owner(change, owner).await?;
         let stored = self.owner_in(change, owner.id()).await?;
-        if !judge(&stored.ok_or_else(vanished)?, caller.as_ref()) {
+        if !judge(&stored.ok_or_else(failure::vanished)?, caller.as_ref()) {
             return Err(StoreError::not_applied());
         }
         self.add_key(change, key).await?;
-        self.key_in(change, key.id()).await?.ok_or_else(vanished)
+        self.key_in(change, key.id()).await?.ok_or_else(failure::vanished)
     }
 
     async fn change_in(
@@ -172,9 +172,4 @@ async fn end<T>(
 /// An error of a change whose commit was never sent, so that it certainly was not made.
 fn definite(error: StoreError) -> StoreError {
     if error.is_definite() { error } else { StoreError::not_applied_because(error) }
-}
-
-/// A row that this transaction wrote is there, unless a trigger of the user's took it away.
-pub(super) fn vanished() -> StoreError {
-    StoreError::other("a row that was just written is not there; does a trigger remove it?")
 }

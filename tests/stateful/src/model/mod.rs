@@ -181,6 +181,8 @@ impl Model {
             What::Change(ids, _) => Some(&**ids),
             _ => None,
         };
+        let settled = among.filter(|_| order.is_of_many()).map(|ids| self.settled(write.by, ids));
+        let among = settled.as_deref().or(among);
         let is_held_up = self.is_unsettled(write.by, &self.touched(order, among));
         let fresh = self.fresh_of(&write.what);
         let decide = |now: &Moment| order.decide(&self.rows, *now, fresh, among);
@@ -242,6 +244,25 @@ impl Model {
         let older = |id| keys.get(&keys.get(id)?.predecessor?).map(|row| row.id);
         let ids = among.iter().flat_map(|id| [Some(*id), older(id)]);
         ids.flatten().map(Subject::Key).collect()
+    }
+
+    /// What an order ought to come to where a manager looks before it writes.
+    pub fn would(&self, by: Process, order: &Order, now: Moment) -> Result<Decision, Refusal> {
+        let listed: Vec<KeyId> = self.rows.in_order().iter().map(|row| row.id).collect();
+        let among = order.is_of_many().then(|| self.settled(by, &listed));
+        order.decide(&self.rows, now, Fresh::nobody(), among.as_deref())
+    }
+
+    /// Those of these keys that an order of many does not leave out, as they or what they replaced are
+    /// not settled.
+    fn settled(&self, by: Process, ids: &[KeyId]) -> Vec<KeyId> {
+        let keys = &self.rows.keys;
+        let older = |id: &KeyId| keys.get(&keys.get(id)?.predecessor?).map(|row| row.id);
+        let is_settled = |id: &KeyId| {
+            let both = [Some(*id), older(id)].into_iter().flatten();
+            !self.is_unsettled(by, &both.map(Subject::Key).collect::<Vec<Subject>>())
+        };
+        ids.iter().copied().filter(is_settled).collect()
     }
 
     /// Whether a process has lost something about these, and not settled it.

@@ -80,6 +80,11 @@ impl Order {
         }
     }
 
+    /// Whether it is about many keys, some at a time.
+    pub fn is_of_many(&self) -> bool {
+        matches!(self, Self::RevokeAll(_) | Self::DeleteExpired)
+    }
+
     /// What it is about, as far as it says so itself: nothing else may be unsettled of that.
     pub fn subjects(&self) -> Vec<Subject> {
         match self {

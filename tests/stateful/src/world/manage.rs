@@ -18,7 +18,7 @@ use crate::{
     backend::Backend,
     model::{
         Complaint, Model,
-        orders::{Answer, Decision, Fresh, Order, Refusal},
+        orders::{Answer, Decision, Order, Refusal},
         rows::{Moment, OWNERS, OwnerRow, Row, scopes_of},
     },
     step::{self, Fate, Process},
@@ -89,7 +89,7 @@ impl<B: Backend> World<B> {
         own.set_fate(Fate::Answered);
         // What would come of the order after each thing that happened meanwhile: a call that writes
         // nothing goes by one of these, and nobody sees by which.
-        let would = |model: &Model| order.decide(&model.rows, now, Fresh::nobody(), None);
+        let would = |model: &Model| model.would(by, &order, now);
         let mut moments = vec![would(&self.model)];
         let (mut answered, mut is_held_up) = (None, false);
         // It settles what was lost before. If its try is in vain, the next one may come while it is
@@ -133,6 +133,10 @@ impl<B: Backend> World<B> {
                 return Err(format!("{order:?} left undone: {moments:#?}"));
             }
             _ if is_held_up => vec![Err(Refusal::Unavailable)],
+            // One owner's keys ought to be ended all, and those were that could be.
+            Some(Ok(count)) if matches!(order, Order::RevokeAll(_)) && was_unsettled => {
+                vec![Ok(count), Err(Refusal::Unavailable)]
+            }
             Some(answer) => vec![answer],
             None if order.is_invalid(now) => vec![Err(Refusal::Invalid)],
             None if was_down => vec![Err(Refusal::Unavailable)],
