@@ -18,9 +18,10 @@ const MOST_BYTES: usize = 128;
 ///
 /// They fire ALWAYS, in sessions too whose `session_replication_role` is `replica`. The worker of logical
 /// replication fires no statement triggers but those of TRUNCATE, whatever they are set to, so that a
-/// subscriber's own nodes are told of nothing that it applies. The functions run with the rights of whoever writes, and pin the path on which names are looked up; the transition tables
-/// are found before it. Which channel they tell on depends on the schema, so that two sets of tables in
-/// one database do not disturb each other.
+/// subscriber's own nodes are told of nothing that it applies. The functions run with the rights of
+/// whoever writes, and pin the path on which names are looked up; the transition tables are found before
+/// it. Which channel they tell on depends on the schema, so that two sets of tables in one database do not
+/// disturb each other.
 ///
 /// Blocks between blank lines are single statements.
 pub(super) const MIGRATION: &str = "\
