@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{Request, StatusCode, header};
@@ -56,7 +56,7 @@ pub(crate) fn report(effort: Effort) {
     runtime.block_on(execute(&url, format!("DROP SCHEMA {schema} CASCADE")));
     let ratio = ratio_of_medians(&rival, &ours);
     print("G7", ratio, &format!(">= {GOAL:.0}"), ratio.value >= GOAL, 1);
-    let mut rate = |seconds: &mut [f64]| keys as f64 / median(seconds);
+    let rate = |seconds: &mut [f64]| keys as f64 / median(seconds);
     println!(
         "    {keys} keys, {CLIENTS} requests at a time, {CONNECTIONS} connections: {:.0} keys a \
          second, {:.0} one by one; {:.0} with their last uses written beside it",
@@ -96,7 +96,8 @@ async fn execute(url: &str, sql: String) {
 
 /// How many seconds the rival takes for all keys.
 fn one_by_one(runtime: &Runtime, store: &PostgresStore, keys: u64) -> f64 {
-    all(runtime, keys, |number| {
+    let store = store.clone();
+    all(runtime, keys, move |number| {
         let store = store.clone();
         async move {
             let digest = TokenDigest::of(DigestAlgorithm::Sha256, &format!("{TOKEN}{number}"));
@@ -118,7 +119,7 @@ fn through_the_layer(
     let builder = builder.capacity(2 * keys as usize).max_waiting(2 * CLIENTS as usize);
     let (auth, guard) = builder.build().expect("the settings fit");
     let service = TokenAuthLayer::new(auth).layer(Bare);
-    let seconds = all(runtime, keys, |number| {
+    let seconds = all(runtime, keys, move |number| {
         let service = service.clone();
         async move {
             let request = Request::get("/")
@@ -129,8 +130,7 @@ fn through_the_layer(
             response.status() == StatusCode::OK
         }
     });
-    let shutdown = guard.shutdown(std::time::Duration::from_secs(60));
-    runtime.block_on(async { shutdown.await });
+    runtime.block_on(guard.shutdown(Duration::from_secs(60)));
     seconds
 }
 
