@@ -123,8 +123,8 @@ async fn whatever_server_a_transaction_meets_it_is_whole() {
 /// A change that another node makes behind the pooler, and a heartbeat behind it, both heard past it; and
 /// what the other node then decides.
 ///
-/// Seen to fail with `listen_at` without effect: the heartbeat is never heard, and others of the pooler's
-/// clients are given what they did not ask for.
+/// Seen to fail with `listen_at` without effect: a change behind the pooler is then handed a notification
+/// in the place of its answer.
 #[tokio::test]
 async fn a_feed_that_listens_past_it_hears() {
     let Some(pooled) = Pooled::new() else { return };
