@@ -4,8 +4,10 @@
 #   tests/run.sh [lib] [it] [doc] [examples] [models] [stateful] [bench-smoke]
 #
 # TEST_DATABASE_URL names a PostgreSQL server whose user may make schemas and roles; without it a
-# private one is started, and stopped at the end. TOKEN_AUTH_FULL=1 runs every count in full; without it a stated share is run. A test that had to
-# leave something out prints a line that begins with `SKIPPED `, and that fails the run.
+# private one is started, and stopped at the end. TEST_POOLER_URL names a PgBouncer in transaction mode
+# before that server; without it, too, a private one is started. TOKEN_AUTH_FULL=1 runs every count in
+# full; without it a stated share is run. A test that had to leave something out prints a line that begins
+# with `SKIPPED `, and that fails the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,9 +21,20 @@ for part in "${parts[@]}"; do
     esac
 done
 
-# Whether a part was asked for that wants a database server.
+# Whether a part was asked for that wants a database server, or a pooler, and none was named.
 wants_server() {
-    [ -z "${TEST_DATABASE_URL:-}" ] && case " ${parts[*]} " in *" lib "* | *" it "*) ;; *) false ;; esac
+    [ -z "${TEST_DATABASE_URL:-}" ] && case " ${parts[*]} " in
+        *" lib "* | *" it "* | *" examples "* | *" stateful "* | *" bench-smoke "*) ;;
+        *) false ;;
+    esac
+}
+wants_pooler() {
+    [ -z "${TEST_POOLER_URL:-}" ] && case " ${parts[*]} " in *" it "*) ;; *) false ;; esac
+}
+
+# Debian puts it where only root looks.
+pooler_program() {
+    PATH="$PATH:/usr/sbin" command -v pgbouncer
 }
 
 # Whether one was asked for with a test that stops and starts a server: always one of its own.
@@ -37,12 +50,13 @@ server_programs() {
     [ -x "$found/initdb" ] && [ -x "$found/postgres" ] && echo "$found"
 }
 
-# A C compiler for libsqlite3-sys, another program to write to a SQLite file, and a database server,
-# from Debian's packages.
+# A C compiler for libsqlite3-sys, another program to write to a SQLite file, a database server, and a
+# pooler to stand before it, from Debian's packages.
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v sqlite3 >/dev/null || command -v python3 >/dev/null || missing+=(sqlite3)
 if wants_programs; then server_programs >/dev/null || missing+=(postgresql); fi
+if wants_pooler; then pooler_program >/dev/null || missing+=(pgbouncer); fi
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q && apt-get install -qy --no-install-recommends "${missing[@]}"
@@ -56,7 +70,8 @@ fi
 # A folder of our own for temporary files and for what the tests print; it goes when we go.
 folder=$(mktemp -d "${TMPDIR:-/tmp}/token-auth-tests.XXXXXX")
 server=
-trap 'stop_server; rm -rf "$folder"' EXIT
+pooler=
+trap 'stop_pooler; stop_server; rm -rf "$folder"' EXIT
 mkdir "$folder/tmp"
 # As /tmp is: a test that gives up root's rights, to be refused by the file system, writes there too.
 chmod 755 "$folder"
@@ -67,7 +82,7 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 features=(--features full,test-util)
 
-# As whom the server runs: it refuses to run as root.
+# As whom server and pooler run: they refuse to run as root.
 if [ "$(id -u)" = 0 ]; then as_server=(runuser -u postgres --); else as_server=(); fi
 
 # Starts a private PostgreSQL: on the loopback interface and a free port, with a password, and its files
@@ -115,6 +130,59 @@ stop_server() {
     server=
 }
 
+# Starts a private PgBouncer before the server, in transaction mode and on a free port of the loopback
+# interface. Four connections to the server for many clients, so that each meets other servers all the time.
+start_pooler() {
+    local data="$folder/pgbouncer" url user password host database port try
+    url=${TEST_DATABASE_URL#*://}
+    url=${url%%\?*}
+    user=${url%%:*} password=${url%@*} host=${url##*@}
+    database=${host#*/} host=${host%%/*} password=${password#*:}
+    # As the URL has them, percent-encoded.
+    printf -v password '%b' "${password//%/\\x}"
+    mkdir "$data"
+    printf '"%s" "%s"\n' "$user" "$password" >"$data/users"
+    for try in 1 2 3 4 5; do
+        port=$((20000 + (RANDOM << 1 ^ RANDOM) % 30000))
+        cat >"$data/pgbouncer.ini" <<END
+[databases]
+* = host=${host%:*} port=${host##*:}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $port
+unix_socket_dir =
+auth_type = plain
+auth_file = $data/users
+pidfile = $data/pid
+pool_mode = transaction
+default_pool_size = 4
+max_client_conn = 500
+ignore_startup_parameters = extra_float_digits
+END
+        if [ "$(id -u)" = 0 ]; then chown -R postgres "$data"; fi
+        (cd "$data" && exec "${as_server[@]}" "$(pooler_program)" pgbouncer.ini) >"$folder/pgbouncer.log" 2>&1 &
+        pooler=$!
+        while kill -0 "$pooler" 2>/dev/null; do
+            if grep -q "listening on 127.0.0.1:$port" "$folder/pgbouncer.log"; then
+                export TEST_POOLER_URL="postgres://${url%@*}@127.0.0.1:$port/$database"
+                return 0
+            fi
+            sleep 0.1
+        done
+        # The port was taken.
+        pooler=
+    done
+    cat "$folder/pgbouncer.log" >&2
+    return 1
+}
+
+stop_pooler() {
+    [ -n "$pooler" ] || return 0
+    kill -TERM "$(cat "$folder/pgbouncer/pid" 2>/dev/null || echo "$pooler")" 2>/dev/null || true
+    wait "$pooler" 2>/dev/null || true
+    pooler=
+}
+
 # Runs one command, shows what it prints, and keeps it for the search for skipped tests.
 run() {
     echo "+ $*"
@@ -128,6 +196,7 @@ model() {
 }
 
 if wants_server; then start_server; fi
+if wants_pooler; then start_pooler; fi
 
 for part in "${parts[@]}"; do
     SECONDS=0

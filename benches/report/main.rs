@@ -9,6 +9,8 @@
 //! 95 % interval. Every other line begins with blanks. What is compared is measured interleaved in
 //! this one run, so that the ratios hold on a machine that is busy or slow.
 //!
+//! G7 needs a PostgreSQL server, which TEST_DATABASE_URL names.
+//!
 //! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is.
 //! `--long` measures G10 with ten times as many tokens.
 
@@ -17,6 +19,7 @@
 mod allocations;
 mod cold;
 mod contenders;
+mod distinct;
 mod elsewhere;
 mod fleet;
 mod flood;
@@ -33,10 +36,11 @@ use statistics::Estimate;
 /// A goal: its name, and what measures and prints it.
 type Goal = (&'static str, fn(Effort));
 
-const GOALS: [Goal; 8] = [
+const GOALS: [Goal; 9] = [
     ("G1", hit::report),
     ("G4", allocations::report),
     ("G6", cold::report),
+    ("G7", distinct::report),
     ("G8", memory::report),
     ("G9", uses::report),
     ("G10", flood::report),

@@ -1,4 +1,5 @@
-//! Pages for operators and newcomers: on revocation, rotation, several processes, and every metric.
+//! Pages for operators and newcomers: on revocation, rotation, several processes, a fleet on PostgreSQL,
+//! and every metric.
 
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
@@ -11,3 +12,6 @@ pub mod processes {}
 
 #[doc = include_str!("revocation.md")]
 pub mod revocation {}
+
+#[doc = include_str!("fleet.md")]
+pub mod fleet {}

@@ -16,12 +16,12 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::{Layer as _, service_fn};
 use tower_token_auth::{
-    Authenticator, DigestAlgorithm, Event, Events, ImportedKey, KeyId, KeyUpdate, MemoryStore,
-    NewKey, Owner, RequireScopeLayer, Rotation, TokenAuthLayer, TokenDigest, TokenFormat,
+    Authenticator, DigestAlgorithm, Event, Events, ImportedKey, KeyId, KeyUpdate, NewKey, Owner,
+    RequireScopeLayer, Rotation, TokenAuthLayer, TokenDigest, TokenFormat,
 };
 
 use crate::support::{
-    self, Fault, Quirky, Scripted, TOKEN,
+    self, Fault, Scripted, TOKEN,
     http::{get, name_of_key, send, with_authorization, with_token},
     issue, issue_with, long_ago,
 };
@@ -391,9 +391,11 @@ fn a_closure_listens_and_the_last_listener_counts() {
 /// A store ran its transaction again, and one of the keys had gone by then: it was not deactivated.
 ///
 /// Negative control: without the look at what was written, both are told.
+#[cfg(feature = "test-util")]
 #[tokio::test]
 async fn of_a_transaction_that_was_run_again_only_what_was_written_is_told() {
-    let (store, heard) = (Quirky::over(MemoryStore::new()).retrying(), Heard::default());
+    let rows = tower_token_auth::MemoryStore::new();
+    let (store, heard) = (support::Quirky::over(rows).retrying(), Heard::default());
     let gone = issue_with(&store.rows(), "gone", Owner::staff("ada"), |key| key).await.id();
     let left = issue_with(&store.rows(), "left", Owner::staff("ada"), |key| key).await.id();
     let builder = Authenticator::builder(store.clone()).events(heard.clone());

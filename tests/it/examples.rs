@@ -175,6 +175,54 @@ fn worker_decides_without_tower() {
     }
 }
 
+/// Two processes on one server: what the first one prints of itself and of the other.
+///
+/// Seen to fail with no feed in the nodes (it then takes eight seconds), and with the schema left there.
+#[tokio::test]
+async fn fleet_refuses_on_the_other_node_and_leaves_nothing() {
+    let Some(database) = crate::support::postgres::Database::new() else { return };
+    let output = command("fleet").env("DATABASE_URL", &database.url).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = printed.lines().collect();
+    let [place, here, there, revoked, refused] = lines[..] else { panic!("{printed}") };
+    assert_eq!((here, there), ("this node admits first", "the other node admits first"));
+    assert!(revoked.starts_with("revoked on this node after "), "{revoked}");
+    let refused = refused.strip_prefix("refused on the other node after ").unwrap();
+    let (millis, reason) = refused.split_once(" ms: ").unwrap();
+    // By the feed: without it, it would take until the other node reads the key again.
+    assert!(millis.parse::<u64>().unwrap() < 5_000, "{printed}");
+    assert!(reason.contains("not active"), "{reason}");
+    let schema = place.split(' ').find(|word| word.starts_with("token_auth_fleet_")).unwrap();
+    let left = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1");
+    let left: i64 = left.bind(schema).fetch_one(&mut database.connection().await).await.unwrap();
+    assert_eq!(left, 0, "{schema} is still there");
+}
+
+#[test]
+fn fleet_says_how_to_get_a_server() {
+    let fleet = |url: Option<&str>| {
+        let mut command = command("fleet");
+        match url {
+            Some(url) => command.env("DATABASE_URL", url),
+            None => command.env_remove("DATABASE_URL"),
+        };
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let advice = fleet(None);
+    for part in ["DATABASE_URL", "postgres://postgres:", "docker run", "apt install postgresql"] {
+        assert!(advice.contains(part), "{part}: {advice}");
+    }
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nowhere.local_addr().unwrap();
+    drop(nowhere);
+    let error = fleet(Some(&format!("postgres://u:s3cret@{address}/db")));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("can't be reached") && !error.contains("s3cret"), "{error}");
+}
+
 #[test]
 fn custom_store_attaches_its_own_data() {
     let printed = run("custom_store");

@@ -8,6 +8,7 @@ mod fleet;
 mod gaps;
 mod holds;
 mod losses;
+mod pooler;
 mod schema;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod start;

@@ -1,14 +1,17 @@
 //! The stores that two processes share.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tower_token_auth::{
-    Authenticator, AuthenticatorBuilder, MemoryStore, SqliteStore, store::KeyRepository,
+    Authenticator, AuthenticatorBuilder, KeyId, MemoryStore, PostgresOptions, PostgresStore,
+    SqliteStore, store::KeyRepository,
 };
 
 use crate::{
@@ -135,4 +138,70 @@ fn folder() -> io::Result<TempDir> {
         .prefix("token-auth-stateful")
         .tempdir_in(in_memory)
         .or_else(|_| tempfile::tempdir())
+}
+
+/// Two stores with pools of their own on one schema of a PostgreSQL server, as two nodes have them. The
+/// schema is made once, and emptied for each case.
+///
+/// Neither node listens: what it hears, and when, is up to the server, and no model could follow. What a
+/// feed does to a node is held to the model by [`MemoryWithFeed`].
+pub struct Postgres {
+    url: String,
+    schema: String,
+}
+
+impl Postgres {
+    /// Where the server is, if one was named.
+    pub fn url() -> Option<String> {
+        env::var("TEST_DATABASE_URL").ok()
+    }
+
+    fn options(&self) -> PostgresOptions {
+        PostgresStore::options().schema(&self.schema).expect("a name").max_connections(2)
+    }
+}
+
+impl Backend for Postgres {
+    type Store = PostgresStore;
+    const NAME: &'static str = "PostgreSQL";
+
+    fn new() -> Self {
+        let url = Self::url().expect("TEST_DATABASE_URL names a server");
+        Self { url, schema: format!("t_{}", KeyId::random().as_uuid().simple()) }
+    }
+
+    async fn open(&mut self) -> [PostgresStore; 2] {
+        let one = self.options().open(&self.url).await.expect("a server that takes a schema");
+        let two = self.options().open(&self.url).await.expect("it was opened before");
+        // Keys and memberships go along.
+        let sql = format!("DELETE FROM {}.token_auth_owners", self.schema);
+        execute(&self.url, sql).await.expect("the tables are there");
+        [one, two]
+    }
+
+    async fn close(&mut self, stores: [PostgresStore; 2]) {
+        for store in stores {
+            store.close().await;
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema);
+        let url = self.url.clone();
+        let dropped = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(execute(&url, sql))
+        });
+        if let Err(error) = dropped.join().expect("it does not panic") {
+            println!("the schema {} is left: {error}", self.schema);
+        }
+    }
+}
+
+async fn execute(url: &str, sql: String) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+    connection.close().await
 }

@@ -138,7 +138,7 @@ pub(crate) fn run_one<B: Backend>(
     steps: &[Step],
 ) -> Result<Tally, Complaint> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
     runtime.block_on(world::run(backend, setting, steps))
 }
 

@@ -16,10 +16,12 @@ const MOST_BYTES: usize = 128;
 /// new name, or an update that changes nothing tells nothing. An added key is not told, as nobody has
 /// read it; of an owner nothing can be known before it is there.
 ///
-/// They fire ALWAYS, in sessions too that apply what another database replicates. The functions run with
-/// the rights of whoever writes, and pin the path on which names are looked up; the transition tables
-/// are found before it. Which channel they tell on depends on the schema, so that two sets of tables in
-/// one database do not disturb each other.
+/// They fire ALWAYS, in sessions too whose `session_replication_role` is `replica`. The worker of logical
+/// replication fires no statement triggers but those of TRUNCATE, whatever they are set to, so that a
+/// subscriber's own nodes are told of nothing that it applies. The functions run with the rights of
+/// whoever writes, and pin the path on which names are looked up; the transition tables are found before
+/// it. Which channel they tell on depends on the schema, so that two sets of tables in one database do not
+/// disturb each other.
 ///
 /// Blocks between blank lines are single statements.
 pub(super) const MIGRATION: &str = "\

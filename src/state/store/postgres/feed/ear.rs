@@ -39,6 +39,13 @@ impl Ear {
         store: &PostgresStore,
         at: Option<&PgConnectOptions>,
     ) -> Result<Self, StoreError> {
+        if store.is_pooled && at.is_none() {
+            // It would be told "LISTEN" and hear nothing, or what is meant for somebody else.
+            return Err(StoreError::unusable(
+                "through a pooler in transaction mode nothing can be listened to; name the server's \
+                 own URL with `PostgresFeed::listen_at`",
+            ));
+        }
         let look = telling::standing(&store.prefix, &store.schema);
         let look = AssertSqlSafe(look).into_sql_str();
         let before = Standing::read(store, look.clone()).await?;

@@ -32,7 +32,9 @@ use super::{
 ///
 /// # Rules
 /// 1. It has one connection of its own, to the server that takes the changes, and never through a pooler
-///    in transaction mode: [`listen_at`](Self::listen_at) names another way there.
+///    in transaction mode: [`listen_at`](Self::listen_at) names another way there. Where the store was
+///    told of such a [pooler](super::PostgresOptions::transaction_pooler) and the feed of no other way,
+///    it stays unhealthy and says so.
 /// 2. Its heartbeat goes through the store's pool, and looks after the triggers on its way. Missing ones
 ///    are made again where that is [allowed](super::PostgresOptions::migrate) and the role owns the
 ///    tables; otherwise it stays unhealthy and says so.
