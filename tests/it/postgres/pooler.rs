@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tower_token_auth::{
     Authenticator, AuthenticatorBuilder, FeedHealth, KeyId, Owner, PostgresOptions, PostgresStore,
     RejectionKind, Subject,
-    store::{Heard, KeyRepository as _, KeyStore as _, KeyUse, RevocationFeed as _, conformance},
+    store::{Heard, KeyRepository as _, KeyStore as _, KeyUse, RevocationFeed as _},
 };
 
 use super::{Database, digest_of, issue, key_of};
@@ -70,11 +70,12 @@ async fn without_the_setting_it_is_told() {
     assert!(!error.contains('\n'), "{error}");
 }
 
+#[cfg(feature = "test-util")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_conforms() {
     let Some(first) = Pooled::new() else { return };
     let databases = std::sync::Mutex::new(vec![first]);
-    conformance::key_repository(async || {
+    tower_token_auth::store::conformance::key_repository(async || {
         let pooled = Pooled::new().expect("there was one before");
         let store = pooled.open().await;
         databases.lock().unwrap().push(pooled);
