@@ -117,6 +117,8 @@ fn through_the_layer(
     // So that nothing is evicted, and no request turned away: half of the places are kept for keys that
     // are known.
     let builder = builder.capacity(2 * keys as usize).max_waiting(2 * CLIENTS as usize);
+    // As many turns as there are connections: more of them only wait for one, each with a smaller batch.
+    let builder = builder.max_in_flight(2 * CONNECTIONS as usize);
     let (auth, guard) = builder.build().expect("the settings fit");
     let service = TokenAuthLayer::new(auth).layer(Bare);
     let seconds = all(runtime, keys, move |number| {
