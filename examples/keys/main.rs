@@ -4,7 +4,7 @@
 
 mod show;
 
-use std::{env, error::Error, process::ExitCode, time::Duration};
+use std::{env, error::Error, path::Path, process::ExitCode, time::Duration};
 
 use tower_token_auth::{
     Authenticator, KeyFilter, KeyId, KeyManager, NewKey, Owner, ReportSettings, Rotation,
@@ -26,8 +26,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let order = order(&arguments)?;
-    // Opened, and so made, once the order is known to make sense.
     let database = env::var("TOKEN_AUTH_DB").unwrap_or_else(|_| "token-auth.db".to_owned());
+    let is_there = Path::new(&database).exists() || matches!(order, Order::Create(_));
+    is_there.then_some(()).ok_or(format!("no key database `{database}`; see TOKEN_AUTH_DB"))?;
     let (auth, guard) = Authenticator::builder(SqliteStore::open(&database).await?).build()?;
     let done = follow(&auth.keys(), order).await;
     // A change of which the outcome is not known is settled before this process ends.

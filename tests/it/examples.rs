@@ -450,6 +450,12 @@ fn quickstart_and_keys_say_what_is_wrong_with_the_database() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains("keys.db"), "{error}");
     }
+    // Where there is none, only a new key makes one: not every order that is given in the wrong folder.
+    let folder = TempDir::new().unwrap();
+    let output = keys(folder.path(), &["list"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("no key database"), "{error}");
+    assert!(!folder.path().join(DATABASE).exists());
 }
 
 #[test]

@@ -45,8 +45,8 @@ const DEFAULTS: CacheSettings = CacheSettings {
     max_in_flight: 64,
     // Half: a flood of junk slows unknown keys down by half and known ones not at all.
     reserved_in_flight: 32,
-    // Sixteen turns' worth: at a store's usual millisecond that is a wait of some 20 ms.
-    max_waiting: 1_024,
+    // As they wait, many share a query: sixteen full ones, some tens of milliseconds of a store's time.
+    max_waiting: 4_096,
 };
 
 /// The longest grace of a rotation unless it is told otherwise; the setter says why.
@@ -154,7 +154,7 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// How many reads may wait for their turn; 1,024 by default, shared out as the turns are.
+    /// How many reads may wait for their turn; 4,096 by default, shared out as the turns are.
     /// Requests for one token share a read and count once. One more is answered 503 at once.
     pub fn max_waiting(mut self, reads: usize) -> Self {
         self.cache.max_waiting = reads;
