@@ -99,7 +99,11 @@ impl Ear {
     /// Waits for something to be heard. Dropped, it has taken nothing.
     pub(super) async fn hear(&mut self) -> Result<Heard, StoreError> {
         let listener = self.listener.as_mut().expect("it is there until it is dropped");
-        let notification = listener.try_recv().await.map_err(failure::of)?;
+        let notification = listener.try_recv().await.map_err(|error| {
+            let why = failure::of(error);
+            let why = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
+            StoreError::unusable(format!("the feed has a gap: the connection broke: {why}"))
+        })?;
         told(&notification.ok_or_else(|| gap("the listening connection broke"))?, &self.alive)
     }
 }
