@@ -177,6 +177,9 @@ impl Model {
             // It was there when the manager looked.
             return Ok(Some(Ok(Answer::Noted(false))));
         }
+        if let (Order::Import { .. }, What::Change(ids, _)) = (order, &write.what) {
+            return self.took_away(order, ids, write);
+        }
         let among = match &write.what {
             What::Change(ids, _) => Some(&**ids),
             _ => None,
@@ -234,6 +237,33 @@ impl Model {
         }
         self.made(Made::Yes, decision.edits, write.at);
         Ok(Some(Ok(decision.answer)))
+    }
+
+    /// An import took away what only kept the place of one that was lost; another try follows.
+    fn took_away(
+        &mut self,
+        order: &Order,
+        ids: &[KeyId],
+        write: &Write,
+    ) -> Result<Option<Result<Answer, Refusal>>, Complaint> {
+        if write.became == Became::Refused {
+            return Ok(None);
+        }
+        let row = ids.first().and_then(|id| self.rows.keys.get(id)).cloned();
+        let row = row.filter(Row::keeps_a_place);
+        let row = row.ok_or("an import took away what was no mere place-holder")?;
+        let edits = vec![Edit::Take(row.clone())];
+        let subjects = subjects_of(&edits);
+        let mind = &mut self.minds[write.by as usize];
+        mind.outdate(&subjects, write.at);
+        mind.overtake(&subjects);
+        if let Became::Lost(made, _) = write.became {
+            mind.lost.push(Lost::new(order, &edits, &self.rows));
+            self.made(made, edits, write.at);
+            return Ok(Some(Err(Refusal::Unknown)));
+        }
+        self.made(Made::Yes, edits, write.at);
+        Ok(Some(Ok(Answer::Imported(row, false))))
     }
 
     /// What a change looks at, and must find settled: the keys with those that they replaced, or

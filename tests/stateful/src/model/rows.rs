@@ -28,6 +28,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether it is what a repair leaves in the place of a key until it takes that away.
+    pub fn keeps_a_place(&self) -> bool {
+        !self.active && self.expires == Some(self.created) && self.predecessor.is_none()
+    }
+
     pub fn of(key: &ApiKey) -> Self {
         Self {
             id: key.id(),

@@ -113,6 +113,8 @@ impl<B: Backend> World<B> {
                             Ok(Answer::Count(one + more))
                         }
                         (Some(Ok(Answer::Count(_))), Err(refusal)) => Err(refusal),
+                        // Once more, after it took away what only kept its place.
+                        (Some(_), answer) if matches!(order, Order::Import { .. }) => answer,
                         (Some(_), _) => return Err(format!("{order:?} wrote twice")),
                     });
                     moments.clear();
