@@ -388,7 +388,8 @@ fn of_many_keys_in_batches_none_is_admitted_after_its_revocation() {
     let mut runtime = runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
-        let setup = Setup::new().await;
+        // A cache of one key, so that nearly every one of them is read.
+        let setup = Setup::with(|builder| builder.capacity(1)).await;
         setup.store.step_answers(3);
         let ids: Vec<KeyId> = {
             let mut ids = Vec::new();

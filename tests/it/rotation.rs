@@ -826,3 +826,20 @@ async fn a_lost_rotation_leaves_the_old_key_to_its_client() {
         assert_eq!(ids(&store).await, [old.id()], "and the successor is gone");
     }
 }
+
+/// What a successor loses is taken from an old key that can be used, and from no other: one that was
+/// switched off keeps its scopes, for whoever switches it on again within its grace.
+///
+/// Seen to fail with a predecessor narrowed in whatever state it is.
+#[tokio::test]
+async fn an_inactive_predecessor_keeps_the_scopes_that_its_successor_loses() {
+    let keys = support::authenticator(tower_token_auth::MemoryStore::new()).keys();
+    let new = NewKey::named("ci").scopes(["read", "write"]);
+    let (old, _) = keys.create(Owner::staff("ada"), new).await.unwrap();
+    let (next, _) = keys.rotate(old.id(), Rotation::with_grace(HOUR)).await.unwrap();
+    keys.deactivate(old.id()).await.unwrap();
+    let update = tower_token_auth::KeyUpdate::new().scopes(["read"]);
+    keys.update(next.id(), update).await.unwrap();
+    let old = keys.activate(old.id()).await.unwrap();
+    assert_eq!(old.key().scopes().collect::<Vec<_>>(), ["read", "write"]);
+}

@@ -153,6 +153,9 @@ impl Drop for Place<'_> {
         let queue = state.lines.get_mut(&self.runtime);
         let left = queue.and_then(|queue| queue.remove(&self.number));
         state.waiting -= usize::from(left.is_some());
+        // Its sender goes without the lock.
+        drop(state);
+        drop(left);
     }
 }
 

@@ -2,14 +2,10 @@
 //! send.
 //!
 //! A payload is `k` and a key's id, `o` and an owner's, or `*` for everything: never a digest, never a
-//! token, at most [`MOST_BYTES`]. A statement that changes more than 64 rows, or the row of an owner
+//! token, at most 128 bytes. A statement that changes more than 64 rows, or the row of an owner
 //! with an id too long for that, tells of everything.
 
 use super::super::sql::Prefix;
-
-/// The most bytes of a payload.
-#[cfg(test)]
-const MOST_BYTES: usize = 128;
 
 /// Statement triggers, as only those can count; they see each row as it was and as it is. Transition
 /// tables and column lists exclude each other, so that the functions compare: a flush of last uses, a
@@ -219,6 +215,6 @@ mod tests {
         for sent in sent {
             assert!(sent.starts_with("k' || id FROM") || sent.starts_with("o' || id FROM"));
         }
-        assert_eq!(MIGRATION.matches("> 127").count(), 2, "with the letter, {MOST_BYTES} bytes");
+        assert_eq!(MIGRATION.matches("> 127").count(), 2, "with the letter, 128 bytes");
     }
 }
