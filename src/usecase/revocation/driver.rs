@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{runtime::Handle, time};
 
-use super::{Shared, lock, pulse::Probes};
+use super::{News, Shared, lock, pulse::Probes};
 use crate::{
     state::store::{DynFeed, Heard, StoreError},
     value::{clock::CLOCK_JUMP_MILLIS, meter::Count, trace},
@@ -147,9 +147,10 @@ impl Shared {
     fn note(&self, gap: &Gap) {
         self.meter.count(Count::FeedGap);
         let reason = gap.reason();
-        let known = lock(&self.trouble).replace(reason.clone());
+        let news = News::Gap(reason.clone());
+        let known = std::mem::replace(&mut *lock(&self.news), news.clone());
         // Said once, and not at every try.
-        if known.as_ref() != Some(&reason) {
+        if known != news {
             trace::warn(
                 "the revocation feed has a gap; what is cached is relied on for a short time only",
                 &reason,
@@ -159,7 +160,7 @@ impl Shared {
 
     /// The one place that learns of every probe that came back.
     fn note_health(&self) {
-        *lock(&self.trouble) = None;
+        *lock(&self.news) = News::Alive;
     }
 }
 

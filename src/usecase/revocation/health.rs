@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::atomic::Ordering};
 
-use super::{Shared, lock};
+use super::{News, Shared, lock};
 use crate::usecase::authenticator::Authenticator;
 
 /// How the revocation feed is: an operator's signal. Admissions do not go by it, but by the lease
@@ -54,14 +54,14 @@ impl Authenticator {
 impl Shared {
     pub(super) fn health(&self) -> FeedHealth {
         let lease = self.cache.feed_lease();
-        if lease.is_some_and(|end| self.clock.monotonic() < end) {
-            return FeedHealth::Healthy;
-        }
-        let reason = match lock(&self.trouble).clone() {
-            Some(trouble) => trouble,
-            None if lease.is_none() => return FeedHealth::Starting,
-            None if self.is_working.load(Ordering::SeqCst) => "it was not heard in time".into(),
-            None => "its runtime ended; the next read of the store starts it on another".into(),
+        let is_held = lease.is_some_and(|end| self.clock.monotonic() < end);
+        let reason = match lock(&self.news).clone() {
+            // A feed that begins to listen has a lease before it has shown that it hears.
+            News::Alive if is_held => return FeedHealth::Healthy,
+            News::None if is_held || lease.is_none() => return FeedHealth::Starting,
+            News::Gap(reason) => reason,
+            _ if self.is_working.load(Ordering::SeqCst) => "it was not heard in time".into(),
+            _ => "its runtime ended; the next read of the store starts it on another".into(),
         };
         FeedHealth::Unhealthy { reason }
     }

@@ -56,8 +56,19 @@ struct Shared {
     is_working: AtomicBool,
     /// No new driver before this moment of the monotonic clock: one has failed.
     resting_until: AtomicU64,
-    /// What the latest gap was, until a probe comes back.
-    trouble: Mutex<Option<Box<str>>>,
+    news: Mutex<News>,
+}
+
+/// What the driver learnt last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum News {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// A gap, and why.
+    Gap(Box<str>),
+    /// A probe came back.
+    Alive,
 }
 
 impl Revocation {
@@ -79,7 +90,7 @@ impl Revocation {
                 closing: Notify::new(),
                 is_working: AtomicBool::new(false),
                 resting_until: AtomicU64::new(0),
-                trouble: Mutex::default(),
+                news: Mutex::default(),
             })
         }))
     }

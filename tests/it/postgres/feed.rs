@@ -261,7 +261,7 @@ async fn what_can_not_be_read_is_a_gap() {
 /// I5: triggers that are not those any more which were there, even if they are there again, and the
 /// listening connection's end.
 ///
-/// Seen to fail without the comparison in `probe`; without `t.xmin` in it, the one that was switched off
+/// Seen to fail without the comparison in `Round::heartbeat`; without `t.xmin` in it, the one that was switched off
 /// and on; without `p.xmin`, the function that was replaced and put back.
 #[tokio::test]
 async fn altered_triggers_are_a_gap() {
@@ -282,7 +282,8 @@ async fn altered_triggers_are_a_gap() {
         let Some(three) = Three::new().await else { return };
         let Three { database, mut feed, store, .. } = three;
         database.run(sql).await.expect(sql);
-        let error = feed.probe(8).await.unwrap_err().to_string();
+        feed.probe(8).await.unwrap();
+        let error = error_of(&mut feed).await;
         assert!(error.contains("triggers that tell of changes were altered"), "{sql}: {error}");
         if sql.contains("DROP TABLE") {
             assert!(feed.listen().await.is_err());
@@ -395,6 +396,44 @@ async fn a_dropped_next_loses_nothing() {
             assert_eq!(told.unwrap().unwrap(), Heard::Revoked(vec![Subject::Key(ids[0])]));
         }
     }
+}
+
+/// A heartbeat has to wait for a place in the pool, and the feed goes on to hear meanwhile. Of those that
+/// wait, the latest one is sent, once.
+///
+/// Seen to fail with the heartbeat sent by `probe` itself, and with one that waits put in the place of the
+/// one that is under way.
+#[tokio::test]
+async fn a_full_pool_keeps_no_revocation_from_being_heard() {
+    let Some(three) = Three::new().await else { return };
+    let Three { database, ids, .. } = three;
+    let pool = database.pool(2).await;
+    let store = database.options().from_pool(pool.clone()).await.unwrap();
+    let mut feed = store.feed();
+    feed.listen().await.unwrap();
+    let held = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    for nonce in 1..=5 {
+        tokio::time::timeout(FOREVER, feed.probe(nonce))
+            .await
+            .expect("it waits in `next`")
+            .unwrap();
+        let sql =
+            format!("UPDATE {{p}}keys SET is_active = NOT is_active WHERE key_id = '{}'", ids[0]);
+        database.run(&sql).await.unwrap();
+        let heard = tokio::time::timeout(FOREVER, feed.next()).await.expect("it is heard");
+        assert_eq!(heard.unwrap(), Heard::Revoked(vec![Subject::Key(ids[0])]));
+    }
+    drop(held);
+    let mut answers = Vec::new();
+    while answers.last() != Some(&Heard::Alive(5)) {
+        let heard = tokio::time::timeout(FOREVER, feed.next()).await.expect("they are sent now");
+        answers.push(heard.unwrap());
+    }
+    assert_eq!(answers, [Heard::Alive(1), Heard::Alive(5)]);
+    // One under way is dropped with the feed, wherever that is.
+    feed.probe(6).await.unwrap();
+    assert!(feed.next().now_or_never().is_none());
+    std::thread::spawn(move || drop(feed)).join().unwrap();
 }
 
 /// It may be dropped where there is no runtime, as with the last clone of an authenticator.

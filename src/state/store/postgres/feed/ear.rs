@@ -1,37 +1,41 @@
-//! The connection that listens, and the way round by which it is asked whether it still does.
+//! The connection that listens.
 
-use std::time::Duration;
+use std::{future, pin::pin, task::Poll, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _,
-    SqlStr,
-    postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions, PgRow},
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqlSafeStr as _,
+    postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions},
 };
 use tokio::runtime::Handle;
 
-use super::super::{
-    super::{error::StoreError, feed::Heard},
-    PostgresStore, failure, migrate,
-    place::Place,
-    session::Session,
-    telling,
+use super::{
+    super::{
+        super::{error::StoreError, feed::Heard},
+        PostgresStore, failure, migrate,
+        place::Place,
+        telling,
+    },
+    gap,
+    round::Round,
+    standing::{Standing, repair},
 };
 use crate::value::{key::KeyId, owner::OwnerId, subject::Subject};
 
 /// How long a connection may take that listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) struct Ear {
+pub(super) struct Ear(
     /// `None` only while it is dropped.
-    listener: Option<PgListener>,
+    Option<Parts>,
     /// On which sqlx takes leave of the server: it needs one even where a feed is dropped outside any.
-    runtime: Handle,
+    Handle,
+);
+
+struct Parts {
+    listener: PgListener,
+    round: Round,
     /// Where heartbeats come, those of this feed alone.
     alive: String,
-    /// Asks what stands of the triggers.
-    look: SqlStr,
-    /// What stood of them when it began to listen.
-    standing: String,
 }
 
 impl Ear {
@@ -47,12 +51,11 @@ impl Ear {
             ));
         }
         let look = telling::standing(&store.prefix, &store.schema);
-        let look = AssertSqlSafe(look).into_sql_str();
-        let before = Standing::read(store, look.clone()).await?;
+        let read = || Standing::read(store, AssertSqlSafe(look.clone()).into_sql_str());
+        let before = read().await?;
         if !before.is_whole {
             repair(store).await?;
         }
-        let runtime = Handle::current();
         let at = at.cloned().unwrap_or_else(|| (*store.pool.connect_options()).clone());
         let place = Place::of(&at);
         let at = at.statement_cache_capacity(0);
@@ -66,46 +69,47 @@ impl Ear {
         let mut listener = PgListener::connect_with(&pool).await.map_err(failure::of)?;
         listener.eager_reconnect(false);
         let alive = format!("{}alive_{}", store.prefix, KeyId::random().as_uuid().simple());
-        let mut ear =
-            Self { listener: Some(listener), runtime, alive, look, standing: String::new() };
-        let channels = [before.channel.as_str(), ear.alive.as_str()];
-        let listening = ear.listener.as_mut().expect("it was just made");
-        listening.listen_all(channels).await.map_err(failure::of)?;
+        let round = Round::new(store, alive.clone(), look.clone());
+        let mut ear = Self(Some(Parts { listener, round, alive }), Handle::current());
+        let Parts { listener, round, alive } = ear.parts();
+        listener.listen_all([before.channel.as_str(), alive]).await.map_err(failure::of)?;
         // By now it listens: triggers that are there are those by which everything later is told.
-        let now = Standing::read(store, ear.look.clone()).await?;
+        let now = read().await?;
         if !now.is_whole {
             return Err(StoreError::unusable(
                 "the triggers that tell of changes can't be put right; does something alter them?",
             ));
         }
-        ear.standing = now.standing;
+        round.expect(now.standing);
         Ok(ear)
     }
 
-    /// Sends the nonce by the way that changes take, and looks after the triggers on it.
-    pub(super) async fn probe(&self, store: &PostgresStore, nonce: u64) -> Result<(), StoreError> {
-        let standing = self.look.as_str();
-        let sql = format!(
-            "SELECT s.*, pg_notify('{}', '{nonce}')::text AS sent FROM ({standing}) AS s",
-            self.alive
-        );
-        let now = Standing::read(store, AssertSqlSafe(sql).into_sql_str()).await?;
-        if now.standing != self.standing {
-            return Err(gap("the triggers that tell of changes were altered"));
-        }
-        Ok(())
+    /// Has a heartbeat of this number sent, as soon as it hears.
+    pub(super) fn probe(&mut self, nonce: u64) {
+        self.parts().round.want(nonce);
     }
 
     /// Waits for something to be heard. Dropped, it has taken nothing.
     pub(super) async fn hear(&mut self) -> Result<Heard, StoreError> {
-        let listener = self.listener.as_mut().expect("it is there until it is dropped");
-        let notification = listener.try_recv().await.map_err(|error| {
-            let why = failure::of(error);
-            let why = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
-            StoreError::unusable(format!("the feed has a gap: the connection broke: {why}"))
-        })?;
-        told(&notification.ok_or_else(|| gap("the listening connection broke"))?, &self.alive)
+        let Parts { listener, round, alive } = self.parts();
+        let mut comes = pin!(listener.try_recv());
+        let mut fails = pin!(round.send());
+        let notification = future::poll_fn(|cx| match fails.as_mut().poll(cx) {
+            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Pending => comes.as_mut().poll(cx).map(|came| came.map_err(broken)),
+        });
+        told(&notification.await?.ok_or_else(|| gap("the listening connection broke"))?, alive)
     }
+
+    fn parts(&mut self) -> &mut Parts {
+        self.0.as_mut().expect("they are there until it is dropped")
+    }
+}
+
+fn broken(error: sqlx::Error) -> StoreError {
+    let why = failure::of(error);
+    let why = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
+    StoreError::unusable(format!("the feed has a gap: the connection broke: {why}"))
 }
 
 /// What a notification tells.
@@ -125,64 +129,10 @@ fn told(notification: &PgNotification, alive: &str) -> Result<Heard, StoreError>
     Ok(Heard::Revoked(vec![subject]))
 }
 
-/// What stands of the triggers.
-struct Standing {
-    standing: String,
-    is_whole: bool,
-    channel: String,
-}
-
-impl Standing {
-    /// By one message, so that it needs no transaction behind a pooler.
-    async fn read(store: &PostgresStore, sql: SqlStr) -> Result<Self, StoreError> {
-        let mut session = Session::of(&store.pool).await?;
-        let row: PgRow =
-            session.connection().fetch_one(sqlx::raw_sql(sql)).await.map_err(failure::of_read)?;
-        session.release();
-        let column = |name| row.try_get_unchecked::<String, _>(name).map_err(StoreError::other);
-        Ok(Self {
-            standing: column("standing")?,
-            is_whole: column("is_whole")? == "true",
-            channel: column("channel")?,
-        })
-    }
-}
-
-/// Makes the triggers anew.
-async fn repair(store: &PostgresStore) -> Result<(), StoreError> {
-    let missing = |why: String| {
-        StoreError::unusable(format!(
-            "the triggers that tell of changes are missing, or not those of this release, and {why}; \
-             have the owner of the tables open the store once, or run what `PostgresOptions::ddl` \
-             says of them"
-        ))
-    };
-    if !store.may_migrate {
-        return Err(missing("this store may not make them".into()));
-    }
-    let mut session = Session::of(&store.pool).await?;
-    let made = migrate::make_triggers(session.connection(), &store.prefix, &store.schema).await;
-    match made {
-        Ok(()) => {
-            session.release();
-            Ok(())
-        }
-        // Dropped with its connection, whose transaction is still open.
-        Err(error) => {
-            let error = failure::of(error);
-            Err(if error.is_unsupported() { missing(error.to_string()) } else { error })
-        }
-    }
-}
-
-fn gap(what: &'static str) -> StoreError {
-    StoreError::unusable(format!("the feed has a gap: {what}"))
-}
-
 impl Drop for Ear {
     fn drop(&mut self) {
         // sqlx takes leave of the server on a task, and panics where there is no runtime for it.
-        let _inside = self.runtime.enter();
-        self.listener = None;
+        let _inside = self.1.enter();
+        self.0 = None;
     }
 }

@@ -13,6 +13,8 @@
 //! a heartbeat which came back says that everything committed before it was told.
 
 mod ear;
+mod round;
+mod standing;
 
 use std::{fmt, str::FromStr as _};
 
@@ -35,9 +37,10 @@ use super::{
 ///    in transaction mode: [`listen_at`](Self::listen_at) names another way there. Where the store was
 ///    told of such a [pooler](super::PostgresOptions::transaction_pooler) and the feed of no other way,
 ///    it stays unhealthy and says so.
-/// 2. Its heartbeat goes through the store's pool, and looks after the triggers on its way. Missing ones
-///    are made again where that is [allowed](super::PostgresOptions::migrate) and the role owns the
-///    tables; otherwise it stays unhealthy and says so.
+/// 2. Its heartbeat goes through the store's pool, and looks after the triggers on its way; while it
+///    waits for a place there, the feed hears on. Missing triggers are made again where that is
+///    [allowed](super::PostgresOptions::migrate) and the role owns the tables; otherwise the feed stays
+///    unhealthy and says so.
 /// 3. Any role of the database may notify. What comes in can only ever make the authenticator look at
 ///    the tables again.
 ///
@@ -97,8 +100,8 @@ impl RevocationFeed for PostgresFeed {
     }
 
     async fn probe(&mut self, nonce: u64) -> Result<(), StoreError> {
-        let ear = self.ear.as_ref().ok_or_else(deaf)?;
-        ear.probe(&self.store, nonce).await
+        self.ear.as_mut().ok_or_else(deaf)?.probe(nonce);
+        Ok(())
     }
 
     async fn next(&mut self) -> Result<Heard, StoreError> {
@@ -109,6 +112,10 @@ impl RevocationFeed for PostgresFeed {
         }
         heard
     }
+}
+
+fn gap(what: &'static str) -> StoreError {
+    StoreError::unusable(format!("the feed has a gap: {what}"))
 }
 
 fn deaf() -> StoreError {
