@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changes;
+mod failover;
 mod feed;
 #[cfg(feature = "sqlite")]
 mod fleet;

@@ -26,6 +26,7 @@ pub(crate) enum Way {
 pub(crate) struct Gate {
     pub(crate) port: u16,
     way: watch::Sender<Way>,
+    target: watch::Sender<String>,
     /// How often all connections were reset.
     resets: watch::Sender<u64>,
     accepting: JoinHandle<()>,
@@ -37,13 +38,16 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (way, resets) = (watch::Sender::new(way), watch::Sender::new(0));
+        let target = watch::Sender::new(target);
         let (of_way, of_resets) = (way.subscribe(), resets.subscribe());
+        let to = target.subscribe();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *of_way.borrow() == Way::Shut {
                     continue;
                 }
-                let Ok(server) = TcpStream::connect(&target).await else { continue };
+                let target = to.borrow().clone();
+                let Ok(server) = TcpStream::connect(target).await else { continue };
                 drop(client.set_nodelay(true));
                 drop(server.set_nodelay(true));
                 let mut resets = of_resets.clone();
@@ -51,11 +55,16 @@ impl Gate {
                 tokio::spawn(carry(client, server, of_way.clone(), resets));
             }
         });
-        Self { port, way, resets, accepting }
+        Self { port, way, target, resets, accepting }
     }
 
     pub(crate) fn becomes(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// From now on, whoever comes is led to another server.
+    pub(crate) fn leads_to(&self, target: String) {
+        self.target.send_replace(target);
     }
 
     /// Resets every connection: both ends learn of it at once.

@@ -25,17 +25,37 @@ impl Server {
             println!("SKIPPED {test}: no PostgreSQL server is installed here");
             return None;
         };
-        let folder = tempfile::tempdir().unwrap();
-        // The server refuses to run as root.
-        let chown = Command::new("chown").arg("postgres").arg(folder.path()).output();
-        assert!(!is_root() || chown.unwrap().status.success());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { programs, folder, port };
+        let server = Self::with(programs);
         let data = server.data();
         // Loopback only, and worth nothing: whoever is on this machine may look.
         server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"]);
         server.again();
         Some(server)
+    }
+
+    /// A standby that follows this one, as a server of its own.
+    pub(crate) fn standby(&self) -> Self {
+        let (standby, port) = (Self::with(self.programs.clone()), self.port.to_string());
+        let data = standby.data();
+        let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+        let to = ["-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        standby.run("pg_basebackup", &[&from[..], &to].concat());
+        standby.again();
+        standby
+    }
+
+    /// Makes a standby a primary; back when it is one.
+    pub(crate) fn promote(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
+    }
+
+    fn with(programs: PathBuf) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // The server refuses to run as root.
+        let chown = Command::new("chown").arg("postgres").arg(folder.path()).output();
+        assert!(!is_root() || chown.unwrap().status.success());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { programs, folder, port }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -1,5 +1,7 @@
 //! Makes a database ready: its tables, and the digest algorithm that it records.
 
+use std::{error::Error, fmt};
+
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -50,9 +52,7 @@ pub(super) async fn prepare(
             .fetch_one(&mut *connection)
             .await?;
     if is_standby {
-        return Err(Trouble::Schema(
-            "it is a standby, which learns of a revocation late; name the primary".into(),
-        ));
+        return Err(Trouble::Schema(Standby.to_string()));
     }
     let schema = wanted.schema.map(str::to_owned).or(current).ok_or_else(|| {
         Trouble::Schema(
@@ -85,8 +85,20 @@ pub(super) async fn is_primary(connection: &mut PgConnection) -> Result<(), sqlx
     if row.try_get_unchecked::<bool, _>(0)? {
         return Ok(());
     }
-    Err(sqlx::Error::Configuration("the key database is a standby; name the primary".into()))
+    Err(sqlx::Error::Configuration(Box::new(Standby)))
 }
+
+/// Why a connection to a standby is not used.
+#[derive(Debug)]
+pub(super) struct Standby;
+
+impl fmt::Display for Standby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is a standby, which learns of a revocation late; name the primary")
+    }
+}
+
+impl Error for Standby {}
 
 fn outdated(found: i64) -> String {
     let state = if found == 0 {

@@ -4,7 +4,11 @@ use std::{error::Error, fmt};
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{super::error::StoreError, failure::Refusal, migrate::Trouble};
+use super::{
+    super::error::StoreError,
+    failure::Refusal,
+    migrate::{Standby, Trouble},
+};
 
 /// What an error calls the database; never its password.
 pub(super) struct Place(Option<String>);
@@ -62,6 +66,7 @@ fn connecting(error: &sqlx::Error) -> String {
         sqlx::Error::Io(error) => {
             format!("it can't be reached ({error}); check that the server runs, its host and port")
         }
+        sqlx::Error::Configuration(why) if why.is::<Standby>() => why.to_string(),
         sqlx::Error::PoolTimedOut => {
             "no connection came in time; check that the server runs, and the pool's size".into()
         }

@@ -1,0 +1,98 @@
+//! A failover: a primary that is gone, and a standby that takes its place, too early and then in earnest.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+use tower_token_auth::{
+    Authenticator, FeedHealth, PostgresOptions, PostgresStore, RejectionKind,
+    store::RevocationFeed as _,
+};
+
+use super::{
+    gaps::{FOREVER, HEARTBEAT, SHORT_TTL, TIMEOUT, through},
+    issue,
+};
+use crate::support::{
+    gate::{Gate, Way},
+    server::Server,
+};
+
+fn options() -> PostgresOptions {
+    PostgresStore::options().max_connections(4).acquire_timeout(Duration::from_secs(2))
+}
+
+/// Asks until the decision is this one.
+async fn until(auth: &Authenticator, token: &str, expected: Option<RejectionKind>) {
+    let decided = tokio::time::timeout(FOREVER, async {
+        while auth.authenticate(token).await.err().map(|refusal| refusal.kind()) != expected {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    decided.await.unwrap_or_else(|_| panic!("it never comes to {expected:?}"));
+}
+
+async fn until_the_feed(auth: &Authenticator, what: &str, is: impl Fn(&FeedHealth) -> bool) {
+    let became = tokio::time::timeout(FOREVER, async {
+        while !is(&auth.feed_health()) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    became.await.unwrap_or_else(|_| panic!("the feed never {what}: {}", auth.feed_health()));
+}
+
+/// The name by which the store goes leads to a standby while the primary is gone: nothing is read there,
+/// as it may be behind, nor listened to. Once the standby was made the primary, the node goes on by
+/// itself, with keys that were never read before and with revocations made there.
+///
+/// Seen to fail without `after_connect` in `PostgresOptions::pool`: the standby answers, with the feed
+/// down and nobody the wiser; and, where a feed is led to a standby, without `is_primary` in `Ear::open`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_answers_only_once_it_is_the_primary() {
+    let Some(primary) = Server::start() else { return };
+    let gate = Gate::to(format!("127.0.0.1:{}", primary.port), Way::Open).await;
+    let store = options().open(&through(&primary.url(), gate.port)).await.unwrap();
+    issue(&store, "t").await;
+    issue(&store, "cold").await;
+    let standby = primary.standby();
+
+    let refused = options().open(&standby.url()).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("it is a standby") && refused.contains("name the primary"),
+        "{refused}"
+    );
+    let mut astray = store.feed().listen_at(&standby.url()).unwrap();
+    let refused = astray.listen().await.unwrap_err().to_string();
+    assert!(refused.contains("it is a standby"), "{refused}");
+
+    let feed = store.feed();
+    let (auth, _guard) = Authenticator::builder(store)
+        .feed(feed)
+        .feed_heartbeat(HEARTBEAT)
+        .feed_timeout(TIMEOUT)
+        .short_ttl(SHORT_TTL)
+        .build()
+        .unwrap();
+    until_the_feed(&auth, "listens", FeedHealth::is_healthy).await;
+    until(&auth, "t", None).await;
+
+    primary.stop();
+    gate.leads_to(format!("127.0.0.1:{}", standby.port));
+    gate.reset();
+    until(&auth, "t", Some(RejectionKind::StoreUnavailable)).await;
+    until_the_feed(&auth, "says why", |health| health.to_string().contains("unhealthy")).await;
+    for token in ["cold", "t", "cold", "t"] {
+        let refusal = auth.authenticate(token).await.unwrap_err();
+        assert_eq!(refusal.kind(), RejectionKind::StoreUnavailable);
+    }
+
+    standby.promote();
+    until(&auth, "cold", None).await;
+    until(&auth, "t", None).await;
+    until_the_feed(&auth, "listens again", FeedHealth::is_healthy).await;
+    let connect: PgConnectOptions = standby.url().parse().unwrap();
+    let mut there = connect.connect().await.unwrap();
+    let sql = "UPDATE token_auth_keys SET is_active = false WHERE name = 't'";
+    sqlx::raw_sql(sql).execute(&mut there).await.unwrap();
+    until(&auth, "t", Some(RejectionKind::KeyInactive)).await;
+    until(&auth, "cold", None).await;
+}
