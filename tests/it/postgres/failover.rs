@@ -1,14 +1,19 @@
-//! A failover: a primary that is gone, and a standby that takes its place, too early and then in earnest.
+//! Servers that follow another one: a standby that takes its primary's place, too early and then in
+//! earnest, behind a pooler as well, and a database to which changes are replicated.
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions as _,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tower_token_auth::{
-    Authenticator, FeedHealth, PostgresOptions, PostgresStore, RejectionKind,
-    store::RevocationFeed as _,
+    Authenticator, FeedHealth, PostgresOptions, PostgresStore, RejectionKind, Subject,
+    store::{Heard, KeyRepository as _, KeyStore as _, RevocationFeed as _},
 };
 
 use super::{
+    digest_of,
     gaps::{FOREVER, HEARTBEAT, SHORT_TTL, TIMEOUT, through},
     issue,
 };
@@ -45,7 +50,7 @@ async fn until_the_feed(auth: &Authenticator, what: &str, is: impl Fn(&FeedHealt
 /// itself, with keys that were never read before and with revocations made there.
 ///
 /// Seen to fail without `after_connect` in `PostgresOptions::pool`: the standby answers, with the feed
-/// down and nobody the wiser; and, where a feed is led to a standby, without `is_primary` in `Ear::open`.
+/// down and nobody the wiser; behind a pooler, with reads that begin `READ ONLY`; and, where a feed is led to a standby, without `is_primary` in `Ear::open`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_answers_only_once_it_is_the_primary() {
     let Some(primary) = Server::start() else { return };
@@ -74,6 +79,11 @@ async fn a_standby_answers_only_once_it_is_the_primary() {
         .unwrap();
     until_the_feed(&auth, "listens", FeedHealth::is_healthy).await;
     until(&auth, "t", None).await;
+    // As behind a pooler, nobody asks here what a connection that stands for long leads to by now.
+    let lazy: PgConnectOptions = through(&primary.url(), gate.port).parse().unwrap();
+    let lazy = PgPoolOptions::new().max_connections(1).connect_with(lazy).await.unwrap();
+    let pooled = options().transaction_pooler(true).from_pool(lazy).await.unwrap();
+    assert!(pooled.find(digest_of("t")).await.unwrap().is_some());
 
     primary.stop();
     gate.leads_to(format!("127.0.0.1:{}", standby.port));
@@ -84,10 +94,15 @@ async fn a_standby_answers_only_once_it_is_the_primary() {
         let refusal = auth.authenticate(token).await.unwrap_err();
         assert_eq!(refusal.kind(), RejectionKind::StoreUnavailable);
     }
+    for _ in 0..3 {
+        let found = pooled.find(digest_of("t")).await.map(drop);
+        assert!(found.unwrap_err().is_unavailable(), "read on a standby");
+    }
 
     standby.promote();
     until(&auth, "cold", None).await;
     until(&auth, "t", None).await;
+    assert!(pooled.find(digest_of("t")).await.unwrap().is_some());
     until_the_feed(&auth, "listens again", FeedHealth::is_healthy).await;
     let connect: PgConnectOptions = standby.url().parse().unwrap();
     let mut there = connect.connect().await.unwrap();
@@ -95,4 +110,47 @@ async fn a_standby_answers_only_once_it_is_the_primary() {
     sqlx::raw_sql(sql).execute(&mut there).await.unwrap();
     until(&auth, "t", Some(RejectionKind::KeyInactive)).await;
     until(&auth, "cold", None).await;
+}
+
+/// What logical replication applies fires the triggers of the database that it is applied to.
+///
+/// Seen to fail with triggers that are not `ALWAYS` there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_replication_applies_is_told() {
+    let Some(server) = Server::start() else { return };
+    let url = server.url();
+    let there = url.strip_suffix("/postgres").map(|server| format!("{server}/subscriber")).unwrap();
+    let source = options().open(&url).await.unwrap();
+    let connect: PgConnectOptions = url.parse().unwrap();
+    let mut publisher = connect.connect().await.unwrap();
+    for sql in [
+        "CREATE DATABASE subscriber",
+        "CREATE PUBLICATION keys FOR TABLE token_auth_owners, token_auth_memberships, token_auth_keys",
+        "SELECT pg_create_logical_replication_slot('keys', 'pgoutput')",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut publisher).await.unwrap();
+    }
+    let store = options().open(&there).await.unwrap();
+    let connect: PgConnectOptions = there.parse().unwrap();
+    let mut subscriber = connect.connect().await.unwrap();
+    let subscribe = format!(
+        "CREATE SUBSCRIPTION keys CONNECTION 'host=127.0.0.1 port={} user=postgres' \
+         PUBLICATION keys WITH (create_slot = false, slot_name = 'keys', copy_data = false)",
+        server.port
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(subscribe)).execute(&mut subscriber).await.unwrap();
+    let key = issue(&source, "t").await;
+    let came = async {
+        while store.get(key.id()).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(FOREVER, came).await.expect("it is replicated");
+    let mut feed = store.feed();
+    feed.listen().await.unwrap();
+    let sql = "UPDATE token_auth_keys SET is_active = false";
+    sqlx::raw_sql(sql).execute(&mut publisher).await.unwrap();
+    let heard = tokio::time::timeout(FOREVER, feed.next()).await.expect("it is told");
+    assert_eq!(heard.unwrap(), Heard::Revoked(vec![Subject::Key(key.id())]));
+    sqlx::raw_sql("DROP SUBSCRIPTION keys").execute(&mut subscriber).await.unwrap();
 }

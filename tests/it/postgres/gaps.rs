@@ -170,7 +170,7 @@ impl Site {
                 self.server = Some(stopped.await.unwrap());
             }
             Gap::TriggerDropped => {
-                let sql = "DROP TRIGGER {p}tell_keys_update ON {p}keys";
+                let sql = "DROP TRIGGER {p}note_keys_update ON {p}keys";
                 self.database.run(sql).await.unwrap();
             }
             Gap::DriverAborted => {

@@ -57,7 +57,7 @@ impl Database {
     pub(crate) fn cut_listeners(&self) -> String {
         format!(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE \
-             'LISTEN \"token_auth_changes_' || left(md5('{}'), 8) || '%'",
+             'LISTEN \"token_auth_changes_' || left(encode(sha256(convert_to('{}', 'UTF8')), 'hex'), 8) || '%'",
             self.schema
         )
     }

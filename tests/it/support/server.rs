@@ -71,7 +71,8 @@ impl Server {
     pub(crate) fn again(&self) {
         let folder = self.folder.path().display();
         let options = format!(
-            "-p {} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off",
+            "-p {} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off \
+             -c wal_level=logical",
             self.port
         );
         let log = format!("{folder}/log");

@@ -14,6 +14,8 @@ use crate::state::store::error::StoreError;
 /// ago is not, so that a lookup under load is one round trip.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 impl PostgresOptions {
     pub(super) fn connect(&self, url: &str) -> Result<PgConnectOptions, StoreError> {
         // Not quoted: it may hold a password.
@@ -42,7 +44,8 @@ impl PostgresOptions {
     pub(super) fn pool(&self, connect: PgConnectOptions) -> PgPool {
         PgPoolOptions::new()
             .max_connections(self.max_connections)
-            .acquire_timeout(self.acquire_timeout)
+            // Beyond the calendar sqlx would panic.
+            .acquire_timeout(self.acquire_timeout.min(A_YEAR))
             .test_before_acquire(false)
             .before_acquire(|connection, state| {
                 Box::pin(async move {

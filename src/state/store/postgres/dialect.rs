@@ -24,7 +24,7 @@ impl Dialect for Postgres {
     }
 
     fn push_moment(sql: &mut QueryBuilder<Self>, moment: DateTime<Utc>) {
-        sql.push_bind(Moment(moment));
+        sql.push_bind(Moment::within_reach(moment));
     }
 
     fn push_text(sql: &mut QueryBuilder<Self>, text: Option<String>) {

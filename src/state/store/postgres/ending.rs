@@ -25,7 +25,7 @@ pub(super) async fn end<T>(
     let (outcome, is_undone) = match done {
         Ok(done) => (session.commit().await.map(|()| done), false),
         Err(error) => {
-            session.rollback().await;
+            session.rollback(&error).await;
             (Err(error), true)
         }
     };

@@ -13,6 +13,8 @@ const COMPLETION_UNKNOWN: &str = "40003";
 const DEADLOCK: &str = "40P01";
 const NO_RIGHTS: &str = "42501";
 const UNIQUE: &str = "23505";
+/// A statement that was prepared is gone, or would answer with other columns than it did.
+const OUTDATED: [&str; 2] = ["26000", "0A000"];
 /// What passes: the connection, resources, locks, an operator's doing, the system beneath.
 const PASSING: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
 
@@ -78,22 +80,23 @@ pub(super) fn of(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// An error of a read: one that may not look could not look.
+/// An error of a read. Only a value that can't be read is about a row: whatever else the server says is
+/// about the statement, which then fails for every row alike.
 pub(super) fn of_read(error: sqlx::Error) -> StoreError {
-    match of(error) {
-        error if error.is_unsupported() => StoreError::unavailable(error),
-        error => error,
+    match Refusal::of(&error) {
+        Some(refusal) if !refusal.is_of_class("22") => StoreError::unavailable(refusal),
+        _ => of(error),
     }
 }
 
 /// An error of a commit. It may have come after the commit, unless the server says itself that it
-/// undid the transaction: a deferred constraint, or a conflict.
+/// undid the transaction: a deferred constraint, a conflict, or a queue of notifications that is full.
 pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
     match Refusal::of(&error) {
         Some(refusal) if refusal.is_fatal || refusal.code() == COMPLETION_UNKNOWN => {
             StoreError::other(refusal)
         }
-        Some(refusal) if refusal.is_of_class("23") || refusal.is_of_class("40") => {
+        Some(refusal) if ["23", "40", "54"].iter().any(|class| refusal.is_of_class(class)) => {
             StoreError::not_applied_because(refusal)
         }
         Some(refusal) => StoreError::other(refusal),
@@ -111,9 +114,17 @@ pub(super) fn overtaken() -> StoreError {
     })
 }
 
-/// Whether the transaction was undone for another one's sake, and may be made again.
+/// Whether the transaction was undone for another one's sake, or for its statements', and may be made
+/// again.
 pub(super) fn is_conflict(error: &StoreError) -> bool {
-    refusal(error).is_some_and(|refusal| matches!(refusal.code(), SERIALIZATION_FAILURE | DEADLOCK))
+    let conflicts = |refusal: &Refusal| matches!(refusal.code(), SERIALIZATION_FAILURE | DEADLOCK);
+    refusal(error).is_some_and(conflicts) || is_outdated(error)
+}
+
+/// Whether the connection's prepared statements are to be made anew: somebody has changed the tables, or
+/// has thrown them away.
+pub(super) fn is_outdated(error: &StoreError) -> bool {
+    refusal(error).is_some_and(|refusal| OUTDATED.contains(&refusal.code()))
 }
 
 /// The unique constraint that a statement ran into.
@@ -122,8 +133,8 @@ pub(super) fn taken(error: &StoreError) -> Option<&str> {
 }
 
 /// Whether the server answered, so that the connection it answered on is sound.
-pub(super) fn is_answer(error: &sqlx::Error) -> bool {
-    Refusal::of(error).is_some_and(|refusal| !refusal.is_fatal)
+pub(super) fn is_answer(error: &StoreError) -> bool {
+    refusal(error).is_some_and(|refusal| !refusal.is_fatal)
 }
 
 /// An error of a change whose commit was never sent, so that it certainly was not made.

@@ -5,7 +5,11 @@ use std::{error::Error, fmt};
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{super::sql::Prefix, schema, session, telling};
+use super::{
+    super::sql::Prefix,
+    schema, session,
+    telling::{self, Found},
+};
 use crate::value::digest::DigestAlgorithm;
 
 /// What a database is to be.
@@ -101,12 +105,14 @@ impl fmt::Display for Standby {
 impl Error for Standby {}
 
 fn outdated(found: i64) -> String {
-    let state = if found == 0 {
-        "its tables are missing".to_owned()
+    let (state, ddl) = if found == 0 {
+        ("its tables are missing".to_owned(), "ddl()".to_owned())
     } else {
-        format!("its tables are of version {found}, and this release needs {}", schema::VERSION)
+        let newest = schema::VERSION;
+        let state = format!("its tables are of version {found}, and this release needs {newest}");
+        (state, format!("ddl_from({found})"))
     };
-    format!("{state}; allow `PostgresOptions::migrate`, or run the statements of its `ddl`")
+    format!("{state}; allow `PostgresOptions::migrate`, or run the statements of its `{ddl}`")
 }
 
 /// Takes a lock and looks again: of many nodes that start at once, one finds work to do.
@@ -136,18 +142,21 @@ async fn migrate(
     Ok(())
 }
 
-/// Makes the triggers anew, in one transaction. After an error it is still open: the connection is to be
+/// Puts the triggers right, in one transaction. After an error it is still open: the connection is to be
 /// closed.
-pub(super) async fn make_triggers(
+pub(super) async fn mend_triggers(
     connection: &mut PgConnection,
     prefix: &Prefix,
     schema: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(session::BEGIN_MIGRATION).execute(&mut *connection).await?;
-    // Many nodes find them missing at once.
+) -> Result<(), Trouble> {
+    sqlx::raw_sql(session::BEGIN_MENDING).execute(&mut *connection).await?;
+    // Many nodes find them missing at once; the others then find nothing to do.
     let lock = format!("SELECT pg_advisory_xact_lock({})", lock_of(schema));
     sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *connection).await?;
-    sqlx::raw_sql(AssertSqlSafe(telling::anew(prefix))).execute(&mut *connection).await?;
+    // Those of a newer release are its own business.
+    version(connection, schema, prefix).await?;
+    let found = Found::read(connection, telling::standing(prefix, schema)).await?;
+    sqlx::raw_sql(AssertSqlSafe(telling::mend(prefix, &found))).execute(&mut *connection).await?;
     sqlx::raw_sql("COMMIT").execute(connection).await?;
     Ok(())
 }

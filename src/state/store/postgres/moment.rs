@@ -16,6 +16,17 @@ const EPOCH: i64 = 946_684_800_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
+/// The first one that PostgreSQL can tell, in the year 4714 BC; chrono's last one it can tell.
+const FIRST: i64 = -211_813_488_000_000_000 + EPOCH;
+
+impl Moment {
+    /// The same, or the first one that there can be: before both of them lies nothing.
+    pub(super) fn within_reach(moment: DateTime<Utc>) -> Self {
+        let first = DateTime::from_timestamp_micros(FIRST).unwrap_or(moment);
+        Self(moment.max(first))
+    }
+}
+
 impl Type<Postgres> for Moment {
     fn type_info() -> PgTypeInfo {
         <DateTime<Utc> as Type<Postgres>>::type_info()

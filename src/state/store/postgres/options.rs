@@ -135,14 +135,22 @@ impl PostgresOptions {
     /// decides by their `search_path` where the tables go.
     #[must_use]
     pub fn ddl(&self) -> String {
+        self.ddl_from(0)
+    }
+
+    /// The statements that bring tables of an older version up to date: of [`ddl`](Self::ddl), what came
+    /// after that version. Which one a database has, the table of migrations tells, and the error of a
+    /// store that is opened on it [without leave](Self::migrate) to do so itself.
+    #[must_use]
+    pub fn ddl_from(&self, version: i64) -> String {
         let algorithm = self.algorithm.unwrap_or_default();
+        let of = |prefix: &Prefix| schema::ddl_from(version, prefix, algorithm);
         match &self.schema {
-            None => schema::ddl_from(0, &self.prefix, algorithm),
-            Some(name) => {
-                let mut ddl = schema::create_schema(name);
-                ddl.push_str(&schema::ddl_from(0, &self.prefix.within(name), algorithm));
-                ddl
+            None => of(&self.prefix),
+            Some(name) if version < 1 => {
+                schema::create_schema(name) + &of(&self.prefix.within(name))
             }
+            Some(name) => of(&self.prefix.within(name)),
         }
     }
 

@@ -1,17 +1,13 @@
 //! What authentication asks: each one statement, and so one moment of the database.
 
-use sqlx::{
-    Postgres,
-    postgres::{PgArguments, PgRow},
-    query::Query,
-};
+use sqlx::postgres::PgRow;
 
 use super::{
     super::{
         contract::{KeyStore, KeyUse},
         error::StoreError,
     },
-    PostgresStore, failure,
+    PostgresStore, Statement, failure,
     moment::Moment,
     row,
     session::Session,
@@ -27,7 +23,7 @@ impl KeyStore for PostgresStore {
     }
 
     async fn find(&self, digest: TokenDigest) -> Result<Option<Record>, StoreError> {
-        let query = self.query(&self.statements.find).bind(digest.as_bytes());
+        let query = || self.query(&self.statements.find).bind(digest.as_bytes());
         let found = self.rows(query).await?;
         found.first().map(|found| row::record(found, self.algorithm)).transpose()
     }
@@ -37,7 +33,7 @@ impl KeyStore for PostgresStore {
             return Ok(Vec::new());
         }
         let digests: Vec<&[u8]> = digests.iter().map(TokenDigest::as_bytes).collect();
-        let query = self.query(&self.statements.find_many).bind(digests);
+        let query = || self.query(&self.statements.find_many).bind(&digests);
         row::records(&self.rows(query).await?, self.algorithm)
     }
 
@@ -59,31 +55,47 @@ impl KeyStore for PostgresStore {
                 Ok(done.rows_affected())
             }
             Err(error) => {
-                session.rollback().await;
-                Err(failure::of(error))
+                let error = failure::of(error);
+                session.rollback(&error).await;
+                Err(error)
             }
         }
     }
 }
 
 impl PostgresStore {
-    /// Sends a read. Where a pooler may give the next message to another server, it goes inside a
-    /// transaction: sqlx sends a statement and its values apart.
-    pub(super) async fn rows(
+    /// Makes a read; once more where the connection's prepared statements are outdated.
+    pub(super) async fn rows<'q>(
         &self,
-        query: Query<'_, Postgres, PgArguments>,
+        query: impl Fn() -> Statement<'q>,
     ) -> Result<Vec<PgRow>, StoreError> {
         let mut session = Session::of(&self.pool).await?;
-        if self.is_pooled {
-            session.begin(self.beginnings.read.clone()).await?;
+        let mut found = self.rows_on(&mut session, query()).await;
+        if found.as_ref().is_err_and(failure::is_outdated) {
+            session.renew().await?;
+            found = self.rows_on(&mut session, query()).await;
         }
-        let found = query.fetch_all(session.connection()).await;
-        match &found {
-            Ok(_) if self.is_pooled => session.commit().await?,
-            Err(error) if self.is_pooled && failure::is_answer(error) => session.rollback().await,
-            Err(error) if !failure::is_answer(error) => {}
-            Ok(_) | Err(_) => session.release(),
+        session.release_after(&found);
+        found
+    }
+
+    /// Sends a read. Where a pooler may give the next message to another server, it goes inside a
+    /// transaction: sqlx sends a statement and its values apart.
+    pub(super) async fn rows_on(
+        &self,
+        session: &mut Session,
+        query: Statement<'_>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        if !self.is_pooled {
+            return query.fetch_all(session.connection()).await.map_err(failure::of_read);
         }
-        found.map_err(failure::of_read)
+        session.begin(self.beginnings.read.clone()).await?;
+        let found = query.fetch_all(session.connection()).await.map_err(failure::of_read);
+        if found.as_ref().err().is_none_or(failure::is_answer) {
+            // Of one that has failed it is the end as well.
+            let ended = sqlx::raw_sql("COMMIT").execute(session.connection()).await;
+            ended.map_err(failure::of_read)?;
+        }
+        found
     }
 }

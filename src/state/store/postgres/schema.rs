@@ -94,9 +94,9 @@ INSERT INTO {p}migrations (version) VALUES ({version});
 pub(super) fn ddl_from(version: i64, prefix: &Prefix, algorithm: DigestAlgorithm) -> String {
     let mut text = String::new();
     for (migration, number) in migrations().iter().zip(1_i64..).filter(|(_, n)| *n > version) {
-        let migration = prefix.fill(migration).replace("{digest}", algorithm.name());
-        text.push_str(&migration.replace("{digest_len}", &algorithm.digest_len().to_string()));
-        text.push_str(&prefix.fill(RECORD).replace("{version}", &number.to_string()));
+        let (len, number) = (algorithm.digest_len().to_string(), number.to_string());
+        let names = [("digest", algorithm.name()), ("digest_len", &len), ("version", &number)];
+        text.push_str(&prefix.fill_with(&format!("{migration}{RECORD}"), &names));
     }
     text
 }

@@ -5,7 +5,8 @@
 //! more can't keep the whole pool.
 
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres, SqlSafeStr as _, SqlStr, pool::PoolConnection,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlSafeStr as _, SqlStr,
+    pool::PoolConnection,
 };
 
 use super::{super::error::StoreError, failure};
@@ -40,8 +41,21 @@ impl Session {
     }
 
     /// Undoes what was done, if need be by closing the connection: the locks go before the answer does.
-    pub(super) async fn rollback(mut self) {
-        if sqlx::raw_sql("ROLLBACK").execute(self.connection()).await.is_ok() {
+    pub(super) async fn rollback(mut self, because: &StoreError) {
+        let is_undone = sqlx::raw_sql("ROLLBACK").execute(self.connection()).await.is_ok();
+        if is_undone && (!failure::is_outdated(because) || self.renew().await.is_ok()) {
+            self.release();
+        }
+    }
+
+    /// Throws its prepared statements away, so that the next ones are made anew.
+    pub(super) async fn renew(&mut self) -> Result<(), StoreError> {
+        self.connection().clear_cached_statements().await.map_err(failure::of)
+    }
+
+    /// Gives it back after a read, unless it broke on it.
+    pub(super) fn release_after<T>(self, read: &Result<T, StoreError>) {
+        if read.as_ref().err().is_none_or(failure::is_answer) {
             self.release();
         }
     }
@@ -74,9 +88,15 @@ pub(super) struct Beginnings {
     pub(super) read: SqlStr,
 }
 
-/// It may wait for as long as another node's migration takes.
+/// It may wait for as long as another node's migration takes, unless that node has vanished.
 pub(super) const BEGIN_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+     SET LOCAL idle_in_transaction_session_timeout = 60000";
+
+/// Everybody who comes behind it waits for as long as it waits for a table.
+pub(super) const BEGIN_MENDING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+     SET LOCAL statement_timeout = 10000; SET LOCAL lock_timeout = 1000; \
+     SET LOCAL idle_in_transaction_session_timeout = 10000";
 
 impl Beginnings {
     pub(super) fn new(statement: i32, lock: i32) -> Self {
@@ -89,8 +109,10 @@ impl Beginnings {
              SELECT set_config('synchronous_commit', 'on', true) \
              WHERE current_setting('synchronous_commit') = 'off'"
         );
+        // Behind a pooler the server may be another one at each transaction, and a standby takes no
+        // transaction that may write.
         let read = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; \
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
              SET LOCAL statement_timeout = {statement}; \
              SET LOCAL idle_in_transaction_session_timeout = {statement}"
         );

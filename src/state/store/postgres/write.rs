@@ -68,7 +68,7 @@ impl KeyRepository for PostgresStore {
     }
 
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
-        let query = self.query(&self.statements.get).bind(*id.as_uuid());
+        let query = || self.query(&self.statements.get).bind(*id.as_uuid());
         let found = self.rows(query).await?;
         found.first().map(|found| row::record(found, self.digest_algorithm())).transpose()
     }
@@ -94,14 +94,19 @@ impl KeyRepository for PostgresStore {
         if !dialect::is_storable(&query) {
             return Ok(Vec::new());
         }
+        // Not prepared for later: there are as many texts as there are filters.
         let mut select = list::select(RECORD, &self.prefix, query);
-        let rows = self.rows(select.build().persistent(!self.is_pooled)).await?;
+        let mut session = Session::of(&self.pool).await?;
+        let rows = self.rows_on(&mut session, select.build().persistent(false)).await;
+        session.release_after(&rows);
+        let rows = rows?;
         row::records(&rows, self.digest_algorithm())
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
         let Some(id) = known(Some(id)) else { return Ok(None) };
-        let found = self.rows(self.query(&self.statements.owner).bind(id.as_str())).await?;
+        let query = || self.query(&self.statements.owner).bind(id.as_str());
+        let found = self.rows(query).await?;
         found.first().map(row::owner).transpose()
     }
 
@@ -111,6 +116,15 @@ impl KeyRepository for PostgresStore {
         caller: Option<&OwnerId>,
         edit: OwnerEdit<'_>,
     ) -> Result<Owner, StoreError> {
+        if known(Some(id)).is_none() {
+            let is_to_be = edit(None, None).is_some();
+            let why = "PostgreSQL keeps no id with a NUL";
+            return Err(if is_to_be {
+                StoreError::not_applied_because(why)
+            } else {
+                StoreError::not_applied()
+            });
+        }
         let mut tries = 0;
         loop {
             let mut session = self.begin().await.map_err(definite)?;

@@ -36,7 +36,29 @@ impl Prefix {
     /// Puts the prefix where `template` says `{p}`, with its schema. Where a schema must not stand, as
     /// before the name of an index that is made, the template says `{n}`.
     pub(in super::super) fn fill(&self, template: &str) -> String {
-        template.replace("{p}", &self.qualified).replace("{n}", &self.plain)
+        self.fill_with(template, &[])
+    }
+
+    /// The same, with more names to be filled in. In one pass: what a value holds is never taken for a
+    /// name, as a schema may be called anything.
+    pub(in super::super) fn fill_with(&self, template: &str, more: &[(&str, &str)]) -> String {
+        let mut text = String::with_capacity(template.len());
+        let mut rest = template;
+        while let Some((before, from)) = rest.split_once('{') {
+            text.push_str(before);
+            let value = from.split_once('}').and_then(|(name, behind)| {
+                let value = match name {
+                    "p" => &*self.qualified,
+                    "n" => &*self.plain,
+                    name => more.iter().find(|(known, _)| *known == name)?.1,
+                };
+                Some((value, behind))
+            });
+            let (value, behind) = value.unwrap_or(("{", from));
+            text.push_str(value);
+            rest = behind;
+        }
+        text + rest
     }
 }
 
@@ -80,6 +102,13 @@ mod tests {
             let message = Prefix::parse(bad).unwrap_err().to_string();
             assert!(message.contains("choose 1 to 32"), "{bad:?}: {message}");
         }
+    }
+
+    #[test]
+    fn only_known_names_are_filled_in_and_no_value_is() {
+        let prefix = Prefix::parse("x_").unwrap();
+        let filled = prefix.fill_with("{} {{p}} '{a}' {b} {", &[("a", "{p}{b}"), ("b", "2")]);
+        assert_eq!(filled, "{} {x_} '{p}{b}' 2 {");
     }
 
     /// A schema's name is somebody else's choice, and may hold anything.

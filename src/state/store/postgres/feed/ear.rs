@@ -3,7 +3,7 @@
 use std::{future, pin::pin, task::Poll, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, SqlSafeStr as _,
+    ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions},
 };
 use tokio::runtime::Handle;
@@ -17,12 +17,16 @@ use super::{
     },
     gap,
     round::Round,
-    standing::{Standing, repair},
+    standing,
 };
 use crate::value::{key::KeyId, owner::OwnerId, subject::Subject};
 
 /// How long a connection may take that listens.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// It says nothing for a long time, and is not to be ended for that (a setting since PostgreSQL 14).
+const STAY: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
+     WHERE name = 'idle_session_timeout'";
 
 pub(super) struct Ear(
     /// `None` only while it is dropped.
@@ -51,10 +55,9 @@ impl Ear {
             ));
         }
         let look = telling::standing(&store.prefix, &store.schema);
-        let read = || Standing::read(store, AssertSqlSafe(look.clone()).into_sql_str());
-        let before = read().await?;
+        let before = standing::look(store, look.clone()).await?;
         if !before.is_whole {
-            repair(store).await?;
+            standing::mend(store).await?;
         }
         let at = at.cloned().unwrap_or_else(|| (*store.pool.connect_options()).clone());
         let place = Place::of(&at);
@@ -68,19 +71,21 @@ impl Ear {
         let pool = pool.acquire_timeout(PATIENCE).connect_lazy_with(at);
         let mut listener = PgListener::connect_with(&pool).await.map_err(failure::of)?;
         listener.eager_reconnect(false);
-        let alive = format!("{}alive_{}", store.prefix, KeyId::random().as_uuid().simple());
-        let round = Round::new(store, alive.clone(), look.clone());
+        sqlx::raw_sql(STAY).execute(&mut listener).await.map_err(failure::of)?;
+        let (_, number) = KeyId::random().as_uuid().as_u64_pair();
+        let alive = telling::heartbeats(&store.prefix, number);
+        let round = Round::new(store, alive.clone());
         let mut ear = Self(Some(Parts { listener, round, alive }), Handle::current());
         let Parts { listener, round, alive } = ear.parts();
         listener.listen_all([before.channel.as_str(), alive]).await.map_err(failure::of)?;
         // By now it listens: triggers that are there are those by which everything later is told.
-        let now = read().await?;
+        let now = standing::look(store, look).await?;
         if !now.is_whole {
             return Err(StoreError::unusable(
                 "the triggers that tell of changes can't be put right; does something alter them?",
             ));
         }
-        round.expect(now.standing);
+        round.expect(now.mark);
         Ok(ear)
     }
 
@@ -120,13 +125,13 @@ fn told(notification: &PgNotification, alive: &str) -> Result<Heard, StoreError>
         return Ok(Heard::Alive(nonce));
     }
     let subject = match payload.split_at_checked(1) {
-        Some(("*", "")) => return Ok(Heard::Everything),
         Some(("k", id)) => id.parse().ok().map(Subject::Key),
         Some(("o", id)) if !id.is_empty() => Some(Subject::Owner(OwnerId::from(id))),
+        // What can't be read may be a later release's, or anybody's: it may mean anything, and does no
+        // more harm than a look at the tables.
         _ => None,
     };
-    let subject = subject.ok_or_else(|| gap("a notification that can't be read came in"))?;
-    Ok(Heard::Revoked(vec![subject]))
+    Ok(subject.map_or(Heard::Everything, |subject| Heard::Revoked(vec![subject])))
 }
 
 impl Drop for Ear {

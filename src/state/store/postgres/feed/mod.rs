@@ -2,11 +2,10 @@
 //!
 //! # What counts as a gap
 //! 1. The listening connection broke, or anything else was answered on it than notifications.
-//! 2. A payload can't be read.
-//! 3. A heartbeat that went round by the connections that commit did not come back in time, which the
+//! 2. A heartbeat that went round by the connections that commit did not come back in time, which the
 //!    authenticator notices: a network that swallows everything, a listener that is connected to another
 //!    server than the one that takes the changes.
-//! 4. The triggers are not those any more that were there when it began to listen: each heartbeat looks,
+//! 3. The triggers are not those any more that were there when it began to listen: each heartbeat looks,
 //!    and notices those too that were dropped, or switched off, and made again since.
 //!
 //! Everything else rests on the server: it delivers notifications in the order of the commits, so that

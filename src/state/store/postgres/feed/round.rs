@@ -11,13 +11,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use sqlx::{AssertSqlSafe, SqlSafeStr as _};
-
 use super::{
-    super::{super::error::StoreError, PostgresStore},
-    gap,
-    standing::Standing,
+    super::{super::error::StoreError, PostgresStore, telling},
+    gap, standing,
 };
+
+/// For how long a heartbeat may wait inside the server, in milliseconds. Commits that notify go one at a
+/// time, so that it waits for one that waits for a standby, and a statement's timeout is over by then.
+const PATIENCE: u64 = 3_000;
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
@@ -25,10 +26,8 @@ pub(super) struct Round {
     store: PostgresStore,
     /// Where heartbeats come in.
     alive: String,
-    /// Asks what stands of the triggers.
-    look: String,
-    /// What stood of them when the feed began to listen.
-    standing: String,
+    /// What stood of the triggers when the feed began to listen.
+    mark: String,
     /// The number of the heartbeat that is to be sent next.
     wanted: Option<u64>,
     /// The one that is under way. It is kept here, so that whoever stops hearing loses nothing.
@@ -36,14 +35,13 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(store: &PostgresStore, alive: String, look: String) -> Self {
-        let store = store.clone();
-        Self { store, alive, look, standing: String::new(), wanted: None, sending: None }
+    pub(super) fn new(store: &PostgresStore, alive: String) -> Self {
+        Self { store: store.clone(), alive, mark: String::new(), wanted: None, sending: None }
     }
 
     /// From now on, triggers that do not stand like this are a gap.
-    pub(super) fn expect(&mut self, standing: String) {
-        self.standing = standing;
+    pub(super) fn expect(&mut self, mark: String) {
+        self.mark = mark;
     }
 
     /// Has a heartbeat of this number sent.
@@ -73,13 +71,15 @@ impl Round {
 
     /// Sends the number by the way that changes take, and looks after the triggers on it.
     fn heartbeat(&self, nonce: u64) -> Sending {
-        let (look, alive) = (&self.look, &self.alive);
-        let sql =
-            format!("SELECT s.*, pg_notify('{alive}', '{nonce}')::text AS sent FROM ({look}) AS s");
-        let (store, standing) = (self.store.clone(), self.standing.clone());
+        let look = telling::standing(&self.store.prefix, &self.store.schema);
+        let alive = &self.alive;
+        let sql = format!(
+            "SET LOCAL lock_timeout = {PATIENCE}; \
+             SELECT s.*, pg_notify('{alive}', '{nonce}')::text AS sent FROM ({look}) AS s"
+        );
+        let (store, mark) = (self.store.clone(), self.mark.clone());
         Box::pin(async move {
-            let now = Standing::read(&store, AssertSqlSafe(sql).into_sql_str()).await?;
-            if now.standing != standing {
+            if standing::look(&store, sql).await?.mark != mark {
                 return Err(gap("the triggers that tell of changes were altered"));
             }
             Ok(())

@@ -1,34 +1,20 @@
 //! What stands of the triggers that tell of changes, and how they are put right.
 
-use sqlx::{Executor as _, Row as _, SqlStr, postgres::PgRow};
+use super::super::{
+    super::error::StoreError, PostgresStore, failure, migrate, place::Place, session::Session,
+    telling::Found,
+};
 
-use super::super::{super::error::StoreError, PostgresStore, failure, migrate, session::Session};
-
-/// What stands of the triggers.
-pub(super) struct Standing {
-    pub(super) standing: String,
-    pub(super) is_whole: bool,
-    pub(super) channel: String,
+/// What stands of them, by a question that may do more than ask.
+pub(super) async fn look(store: &PostgresStore, sql: String) -> Result<Found, StoreError> {
+    let mut session = Session::of(&store.pool).await?;
+    let found = Found::read(session.connection(), sql).await.map_err(failure::of_read);
+    session.release_after(&found);
+    found
 }
 
-impl Standing {
-    /// By one message, so that it needs no transaction behind a pooler.
-    pub(super) async fn read(store: &PostgresStore, sql: SqlStr) -> Result<Self, StoreError> {
-        let mut session = Session::of(&store.pool).await?;
-        let row: PgRow =
-            session.connection().fetch_one(sqlx::raw_sql(sql)).await.map_err(failure::of_read)?;
-        session.release();
-        let column = |name| row.try_get_unchecked::<String, _>(name).map_err(StoreError::other);
-        Ok(Self {
-            standing: column("standing")?,
-            is_whole: column("is_whole")? == "true",
-            channel: column("channel")?,
-        })
-    }
-}
-
-/// Makes the triggers anew.
-pub(super) async fn repair(store: &PostgresStore) -> Result<(), StoreError> {
+/// Puts them right.
+pub(super) async fn mend(store: &PostgresStore) -> Result<(), StoreError> {
     let missing = |why: String| {
         StoreError::unusable(format!(
             "the triggers that tell of changes are missing, or not those of this release, and {why}; \
@@ -40,16 +26,16 @@ pub(super) async fn repair(store: &PostgresStore) -> Result<(), StoreError> {
         return Err(missing("this store may not make them".into()));
     }
     let mut session = Session::of(&store.pool).await?;
-    let made = migrate::make_triggers(session.connection(), &store.prefix, &store.schema).await;
-    match made {
+    match migrate::mend_triggers(session.connection(), &store.prefix, &store.schema).await {
         Ok(()) => {
             session.release();
             Ok(())
         }
         // Dropped with its connection, whose transaction is still open.
-        Err(error) => {
+        Err(migrate::Trouble::Database(error)) => {
             let error = failure::of(error);
             Err(if error.is_unsupported() { missing(error.to_string()) } else { error })
         }
+        Err(trouble) => Err(Place::elsewhere().trouble(trouble)),
     }
 }
