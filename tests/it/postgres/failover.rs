@@ -154,3 +154,53 @@ async fn what_replication_applies_is_told() {
     assert_eq!(heard.unwrap(), Heard::Revoked(vec![Subject::Key(key.id())]));
     sqlx::raw_sql("DROP SUBSCRIPTION keys").execute(&mut subscriber).await.unwrap();
 }
+
+/// A revocation that waits for a standby which is gone holds up whoever notifies, heartbeats among them.
+/// One that nobody waits for any more ends by itself, so that they do not fill the server.
+///
+/// Seen to fail without the lock's timeout in `Round::heartbeat`, also with a statement's in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_do_not_pile_up_behind_a_commit_that_waits() {
+    let Some(server) = Server::start() else { return };
+    let store = options().open(&server.url()).await.unwrap();
+    issue(&store, "t").await;
+    let mut feed = store.feed();
+    feed.listen().await.unwrap();
+    let connect: PgConnectOptions = server.url().parse().unwrap();
+    let mut look = connect.connect().await.unwrap();
+    for sql in ["ALTER SYSTEM SET synchronous_standby_names = 'gone'", "SELECT pg_reload_conf()"] {
+        sqlx::raw_sql(sql).execute(&mut look).await.unwrap();
+    }
+    let mut waits = connect.connect().await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let sql = "UPDATE token_auth_keys SET is_active = false";
+        sqlx::raw_sql(sql).execute(&mut waits).await
+    });
+    let count = async |look: &mut sqlx::PgConnection, what: &str| {
+        let count =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND {what}");
+        let count = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count));
+        count.fetch_one(look).await.unwrap()
+    };
+    let (commit, heartbeat) = ("wait_event = 'SyncRep'", "query LIKE '%token_auth_alive_%'");
+    let heartbeat = format!("pid <> pg_backend_pid() AND {heartbeat}");
+    let until = async |look: &mut sqlx::PgConnection, what: &str, expected: i64| {
+        let became = tokio::time::timeout(FOREVER, async {
+            while count(look, what).await != expected {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        became.await.unwrap_or_else(|_| panic!("never {expected}: {what}"));
+    };
+    until(&mut look, commit, 1).await;
+    feed.probe(1).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_millis(500), feed.next()).await;
+    assert!(heard.is_err(), "it waits for the commit");
+    until(&mut look, &heartbeat, 1).await;
+    drop(feed);
+    until(&mut look, &heartbeat, 0).await;
+    assert_eq!(count(&mut look, commit).await, 1, "the commit waits still");
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    sqlx::raw_sql(cancel).execute(&mut look).await.unwrap();
+    waiting.await.unwrap().unwrap();
+}

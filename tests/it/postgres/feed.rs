@@ -260,9 +260,8 @@ async fn what_can_not_be_read_is_told_as_everything() {
 /// What a transaction undid is not told, what it changed twice is told once, and it may be told before the
 /// commit, if it asks for that.
 ///
-/// Seen to fail with what was noted kept for the session, which tells of `L` in the next transaction; with
-/// a key noted each time, which makes one that was changed often everything; and with the notes told by
-/// the names' order turned round.
+/// Seen to fail with a key noted each time, which makes one that was changed often everything; and with the
+/// order of the triggers' names turned round.
 #[tokio::test]
 async fn a_transaction_is_told_as_a_whole() {
     let Some(mut three) = Three::new().await else { return };

@@ -85,7 +85,7 @@ impl PostgresOptions {
 
     /// Sets how many connections [`open`](Self::open) makes at most, when they are needed; at least 1.
     /// The default is 8: a lookup holds one for a round trip, so that this carries thousands a second,
-    /// and twelve nodes fit into PostgreSQL's own default of 100.
+    /// and ten nodes with a feed fit into PostgreSQL's own default of 100.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self
@@ -100,7 +100,7 @@ impl PostgresOptions {
 
     /// Sets for how long the server may work on one statement, and for how long it keeps a transaction
     /// open whose client does not go on. The default is 10 s: far longer than any statement of ours
-    /// takes, and the time after which the rows of a node that vanished are free again.
+    /// takes, and the time after which the rows of a node that vanished are free again. At least 1 ms.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout = timeout;
         self

@@ -48,7 +48,7 @@ impl KeyStore for PostgresStore {
         let query = self.query(&self.statements.record_uses);
         let query = query.bind(digests).bind(keys).bind(at).bind(if_before);
         let mut session = Session::of(&self.pool).await?;
-        session.begin(self.beginnings.change.clone()).await?;
+        session.begin(self.beginnings.change.clone()).await.map_err(failure::of)?;
         match query.execute(session.connection()).await {
             Ok(done) => {
                 session.commit().await?;
@@ -89,7 +89,7 @@ impl PostgresStore {
         if !self.is_pooled {
             return query.fetch_all(session.connection()).await.map_err(failure::of_read);
         }
-        session.begin(self.beginnings.read.clone()).await?;
+        session.begin(self.beginnings.read.clone()).await.map_err(failure::of_read)?;
         let found = query.fetch_all(session.connection()).await.map_err(failure::of_read);
         if found.as_ref().err().is_none_or(failure::is_answer) {
             // Of one that has failed it is the end as well.

@@ -28,9 +28,8 @@ impl Session {
     }
 
     /// Begins a transaction with statements that go as one message.
-    pub(super) async fn begin(&mut self, sql: SqlStr) -> Result<(), StoreError> {
-        sqlx::raw_sql(sql).execute(self.connection()).await.map_err(failure::of)?;
-        Ok(())
+    pub(super) async fn begin(&mut self, sql: SqlStr) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(sql).execute(self.connection()).await.map(drop)
     }
 
     /// Commits. An error says nothing about whether that was done, unless it is definite.

@@ -140,7 +140,7 @@ impl KeyRepository for PostgresStore {
 impl PostgresStore {
     async fn begin(&self) -> Result<Session, StoreError> {
         let mut session = Session::of(&self.pool).await?;
-        session.begin(self.beginnings.change.clone()).await?;
+        session.begin(self.beginnings.change.clone()).await.map_err(failure::of)?;
         Ok(session)
     }
 
