@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | I1 | whoever begins after a revocation returned is not admitted by what it revoked | `fence`, `race` |
 //! | I2 | a read begun before a revocation is not used after it | `fence` |
-//! | I3 | a change is seen after its commit, and nothing while its outcome is unknown | `fence`, `unknown/matrix` |
+//! | I3 | a change is seen after its commit, and nothing while its outcome is unknown | `fence`, `unknown/matrix`, `postgres/unknown` |
 //! | I4 | what changed elsewhere holds within the bound | `two_processes`, `cache`, `feed/mod`, `feed/lease`, `postgres/gaps`, `postgres/fleet` |
 //! | I5 | what may have gone unheard drops what is cached | `feed/gaps`, `sqlite/losses`, `sqlite/driver`, `postgres/gaps` |
 //! | I6 | expiry, flags and owners are judged on every hit | `cache` |

@@ -13,6 +13,8 @@ mod pooler;
 mod schema;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod start;
+#[cfg(feature = "test-util")]
+mod unknown;
 mod uses;
 
 use tower_token_auth::{
