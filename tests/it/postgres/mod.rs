@@ -9,6 +9,8 @@ mod fleet;
 mod gaps;
 mod holds;
 mod losses;
+#[cfg(feature = "test-util")]
+mod outage;
 mod pooler;
 mod schema;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
