@@ -15,6 +15,7 @@ mod pooler;
 mod schema;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod start;
+mod tls;
 #[cfg(feature = "test-util")]
 mod unknown;
 mod uses;
