@@ -39,8 +39,13 @@ pub(crate) fn report(effort: Effort) {
     let met = outcome.missed.is_empty() && worst.value <= millis(BOUND);
     print("fleet", worst, "<= 1000 ms, 0 of all missed", met, 0);
     println!(
-        "    {count} revocations by three nodes in turn, refused by the other two behind the commit:"
+        "    {count} revocations by three nodes in turn, refused by the other two; missed: {}",
+        outcome.missed.len()
     );
-    println!("    {}; missed: {}", outcome.refused, outcome.missed.len());
-    println!("    a bare LISTEN/NOTIFY round trip meanwhile, {}", outcome.bare);
+    println!("    judged, from before each was asked for, {}", outcome.refused);
+    println!("    not judged, from when each had returned, {}", outcome.behind);
+    println!(
+        "    a bare LISTEN/NOTIFY round trip meanwhile, its sending included, {}",
+        outcome.bare
+    );
 }
