@@ -9,7 +9,11 @@ use std::{env, time::Duration};
 
 use crate::{
     Effort,
-    elsewhere::{nodes, revocations::BOUND, runtime},
+    elsewhere::{
+        nodes,
+        revocations::{BOUND, Latencies},
+        runtime,
+    },
     print,
     statistics::Estimate,
 };
@@ -43,7 +47,17 @@ pub(crate) fn report(effort: Effort) {
         outcome.missed.len()
     );
     println!("    judged, from before each was asked for, {}", outcome.refused);
-    println!("    not judged, from when each had returned, {}", outcome.behind);
+    let ratio = |latencies: &Latencies| millis(latencies.per_mille(500)) / bare;
+    println!(
+        "    not judged, those of one statement, as the bare one is, {:.1} round trips, {}",
+        ratio(&outcome.by_sql),
+        outcome.by_sql
+    );
+    println!(
+        "    not judged, from when each had returned, {:.1} round trips, {}",
+        ratio(&outcome.behind),
+        outcome.behind
+    );
     println!(
         "    a bare LISTEN/NOTIFY round trip meanwhile, its sending included, {}",
         outcome.bare

@@ -53,7 +53,9 @@ pub(crate) struct Outcome {
     /// How long a node took to refuse, of two nodes each: from before the revocation was asked for, its
     /// whole transaction included, as the sending is with `bare`.
     pub(crate) refused: Latencies,
-    /// The same from when the revocation had returned, which is a little behind its commit.
+    /// Those of them that are one statement and its own commit, as a bare notification is.
+    pub(crate) by_sql: Latencies,
+    /// All from when the revocation had returned, which is a little behind its commit.
     pub(crate) behind: Latencies,
     /// How long a bare notification took to a bare listener meanwhile, its sending included.
     pub(crate) bare: Latencies,
@@ -89,7 +91,8 @@ pub(crate) async fn measure(arguments: &[&str], url: &str, schema: &str, count: 
             bare.push(line.round_trip().await);
         }
     }
-    let (mut refused, mut behind, mut missed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut refused, mut by_sql) = (Vec::new(), Vec::new());
+    let (mut behind, mut missed) = (Vec::new(), Vec::new());
     let since = |at: u128, from: u128| {
         Duration::from_nanos(at.saturating_sub(from).try_into().expect("not for ages"))
     };
@@ -103,14 +106,17 @@ pub(crate) async fn measure(arguments: &[&str], url: &str, schema: &str, count: 
                 Ok(at) => {
                     refused.push(since(at, *began));
                     behind.push(since(at, *done));
+                    if order.starts_with("sql ") {
+                        by_sql.push(since(at, *began));
+                    }
                 }
                 Err(_) => missed.push(format!("{order} by node {place}: {at}")),
             }
         }
     }
     assert_eq!(refused.len() + missed.len(), 2 * count, "each is watched by two nodes");
-    let [refused, behind, bare] = [refused, behind, bare].map(Latencies::of);
-    Outcome { refused, behind, bare, missed }
+    let [refused, by_sql, behind, bare] = [refused, by_sql, behind, bare].map(Latencies::of);
+    Outcome { refused, by_sql, behind, bare, missed }
 }
 
 /// Puts a key of an owner of its own into the store; the order that revokes it.
