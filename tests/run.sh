@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests, all of them or the parts that are named:
 #
-#   tests/run.sh [lib] [it] [doc] [examples] [models] [stateful] [bench-smoke]
+#   tests/run.sh [lib] [it] [tls] [doc] [examples] [models] [stateful] [bench-smoke]
 #
 # TEST_DATABASE_URL names a PostgreSQL server whose user may make schemas and roles; without it a
 # private one is started, and stopped at the end. TEST_POOLER_URL names a PgBouncer in transaction mode
@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(lib it doc examples models stateful bench-smoke)
+all=(lib it tls doc examples models stateful bench-smoke)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all[@]}")
 for part in "${parts[@]}"; do
@@ -37,9 +37,14 @@ pooler_program() {
     PATH="$PATH:/usr/sbin" command -v pgbouncer
 }
 
-# Whether one was asked for with a test that stops and starts a server: always one of its own.
+# Whether one was asked for that stops and starts a server: always one of its own.
 wants_programs() {
-    wants_server || case " ${parts[*]} " in *" it "*) ;; *) false ;; esac
+    wants_server || case " ${parts[*]} " in *" it "* | *" tls "* | *" bench-smoke "*) ;; *) false ;; esac
+}
+
+# Whether one was asked for that makes certificates.
+wants_certificates() {
+    case " ${parts[*]} " in *" tls "*) ;; *) false ;; esac
 }
 
 # Where Debian puts the newest server's programs, or wherever they are on the path.
@@ -50,13 +55,14 @@ server_programs() {
     [ -x "$found/initdb" ] && [ -x "$found/postgres" ] && echo "$found"
 }
 
-# A C compiler for libsqlite3-sys, another program to write to a SQLite file, a database server, and a
-# pooler to stand before it, from Debian's packages.
+# A C compiler for libsqlite3-sys, another program to write to a SQLite file, a database server, a pooler
+# to stand before it, and certificates for one, from Debian's packages.
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v sqlite3 >/dev/null || command -v python3 >/dev/null || missing+=(sqlite3)
 if wants_programs; then server_programs >/dev/null || missing+=(postgresql); fi
 if wants_pooler; then pooler_program >/dev/null || missing+=(pgbouncer); fi
+if wants_certificates; then command -v openssl >/dev/null || missing+=(openssl); fi
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q && apt-get install -qy --no-install-recommends "${missing[@]}"
@@ -133,12 +139,16 @@ stop_server() {
 # Starts a private PgBouncer before the server, in transaction mode and on a free port of the loopback
 # interface. Four connections to the server for many clients, so that each meets other servers all the time.
 start_pooler() {
-    local data="$folder/pgbouncer" url user password host database port try
+    local data="$folder/pgbouncer" url user password host database how port try
     url=${TEST_DATABASE_URL#*://}
     url=${url%%\?*}
-    user=${url%%:*} password=${url%@*} host=${url##*@}
-    database=${host#*/} host=${host%%/*} password=${password#*:}
+    user=${url%@*} host=${url##*@}
+    database=${host#*/} host=${host%%/*}
+    # A server that asks nobody for a password needs none in its URL.
+    case $user in *:*) password=${user#*:} how=plain ;; *) password= how=trust ;; esac
+    user=${user%%:*}
     # As the URL has them, percent-encoded.
+    printf -v user '%b' "${user//%/\\x}"
     printf -v password '%b' "${password//%/\\x}"
     mkdir "$data"
     printf '"%s" "%s"\n' "$user" "$password" >"$data/users"
@@ -151,7 +161,7 @@ start_pooler() {
 listen_addr = 127.0.0.1
 listen_port = $port
 unix_socket_dir =
-auth_type = plain
+auth_type = $how
 auth_file = $data/users
 pidfile = $data/pid
 pool_mode = transaction
@@ -203,6 +213,11 @@ for part in "${parts[@]}"; do
     case $part in
         lib) run cargo test --lib "${features[@]}" -- --show-output ;;
         it) run cargo test --test it "${features[@]}" -- --show-output --skip examples:: ;;
+        # With as little as has to be built once more for it, and against a server of its own.
+        tls)
+            run cargo test --test it --no-default-features --features postgres,tls-rustls-ring-webpki \
+                -- --show-output postgres::tls
+            ;;
         doc) run cargo test --doc "${features[@]}" ;;
         examples) run cargo test --test it "${features[@]}" -- --show-output examples:: ;;
         models)

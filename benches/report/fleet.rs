@@ -9,7 +9,11 @@ use std::{env, time::Duration};
 
 use crate::{
     Effort,
-    elsewhere::{nodes, revocations::BOUND, runtime},
+    elsewhere::{
+        nodes,
+        revocations::{BOUND, Latencies},
+        runtime,
+    },
     print,
     statistics::Estimate,
 };
@@ -39,8 +43,23 @@ pub(crate) fn report(effort: Effort) {
     let met = outcome.missed.is_empty() && worst.value <= millis(BOUND);
     print("fleet", worst, "<= 1000 ms, 0 of all missed", met, 0);
     println!(
-        "    {count} revocations by three nodes in turn, refused by the other two behind the commit:"
+        "    {count} revocations by three nodes in turn, refused by the other two; missed: {}",
+        outcome.missed.len()
     );
-    println!("    {}; missed: {}", outcome.refused, outcome.missed.len());
-    println!("    a bare LISTEN/NOTIFY round trip meanwhile, {}", outcome.bare);
+    println!("    judged, from before each was asked for, {}", outcome.refused);
+    let ratio = |latencies: &Latencies| millis(latencies.per_mille(500)) / bare;
+    println!(
+        "    not judged, those of one statement, as the bare one is, {:.1} round trips, {}",
+        ratio(&outcome.by_sql),
+        outcome.by_sql
+    );
+    println!(
+        "    not judged, from when each had returned, {:.1} round trips, {}",
+        ratio(&outcome.behind),
+        outcome.behind
+    );
+    println!(
+        "    a bare LISTEN/NOTIFY round trip meanwhile, its sending included, {}",
+        outcome.bare
+    );
 }
