@@ -121,6 +121,7 @@ pub(crate) trait DynFeed: Send + 'static {
     fn listen(&mut self) -> Boxed<'_, ()>;
     fn probe(&mut self, nonce: u64) -> Boxed<'_, ()>;
     fn next(&mut self) -> Boxed<'_, Heard>;
+    fn rest(&mut self);
 }
 
 impl<T: RevocationFeed> DynFeed for T {
@@ -134,5 +135,9 @@ impl<T: RevocationFeed> DynFeed for T {
 
     fn next(&mut self) -> Boxed<'_, Heard> {
         Box::pin(RevocationFeed::next(self))
+    }
+
+    fn rest(&mut self) {
+        RevocationFeed::rest(self);
     }
 }

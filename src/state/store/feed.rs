@@ -110,6 +110,11 @@ pub trait RevocationFeed: Send + 'static {
     /// # Errors
     /// When something may have gone unheard.
     fn next(&mut self) -> impl Future<Output = Result<Heard, StoreError>> + Send;
+
+    /// There is a gap, and nothing is asked of this feed for a while; then it is told to listen anew. One
+    /// that holds something others could use meanwhile, such as a connection, gives it up. By default it
+    /// does nothing.
+    fn rest(&mut self) {}
 }
 
 /// What a [`RevocationFeed`] heard.
