@@ -343,7 +343,7 @@ async fn ten_thousand_rows_are_one_notification() {
 /// what it can't.
 ///
 /// Seen to fail with triggers that are all made anew, without `lock_timeout` in `BEGIN_MENDING`, and, at
-/// the lock, with `pg_get_triggerdef` in the place of what the catalog knows of the condition.
+/// the writer, without `LOCK TABLE` in `mend`; at the lock, with `pg_get_triggerdef` in the place of what the catalog knows of the condition.
 #[tokio::test]
 async fn mending_does_not_wait_for_readers() {
     let Some(three) = Three::new().await else { return };
@@ -371,6 +371,15 @@ async fn mending_does_not_wait_for_readers() {
     assert_eq!(told(&mut feed).await, []);
     sqlx::raw_sql("COMMIT").execute(&mut alone).await.unwrap();
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    // Whoever writes by a function that told nothing ends before it is put right.
+    database.run(changes[2]).await.unwrap();
+    let mut writer = database.connection().await;
+    let write = "BEGIN; UPDATE token_auth_keys SET is_active = NOT is_active";
+    sqlx::raw_sql(write).execute(&mut writer).await.unwrap();
+    let listened = tokio::time::timeout(FOREVER, feed.listen()).await.expect("it gives up");
+    assert!(listened.is_err());
+    sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
+    feed.listen().await.unwrap();
     let wrong = "DROP TRIGGER {p}note_keys_delete ON {p}keys; \
                  CREATE TRIGGER {p}note_keys_delete AFTER DELETE ON {p}keys FOR EACH ROW \
                  EXECUTE FUNCTION {p}tell_changes()";
