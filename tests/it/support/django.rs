@@ -118,10 +118,9 @@ impl Django {
             .expect("TEST_DJANGO_PYTHON names no program");
         let orders = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("it is piped"));
-        let lines = Mutex::new(Lines { orders, answers });
-        let django = Self { url, lines, process, _folder: folder };
-        assert_eq!(django.answer(), Ok(json!("ready")));
-        Some(django)
+        let mut lines = Lines { orders, answers };
+        assert_eq!(lines.answer(), Ok(json!("ready")));
+        Some(Self { url, lines: Mutex::new(lines), process, _folder: folder })
     }
 
     /// Makes an active user without any rights.
@@ -250,7 +249,9 @@ impl Django {
 
     /// Serves it with other settings of knox's.
     pub(crate) fn serve_with(&self, knox: Value) -> u16 {
-        u16::try_from(id(&self.order("serve", json!({ "knox": knox })))).unwrap()
+        let mut arguments = json!({});
+        arguments["knox"] = knox;
+        u16::try_from(id(&self.order("serve", arguments))).unwrap()
     }
 
     /// Gives any order of `oracle/control.py`.
@@ -260,17 +261,19 @@ impl Django {
 
     /// Gives an order that Django may refuse.
     pub(crate) fn refused(&self, name: &str, arguments: Value) -> Result<Value, Refused> {
-        {
-            let mut lines = self.lines.lock().unwrap();
-            let orders = lines.orders.as_mut().expect("it runs until it is dropped");
-            writeln!(orders, "{}", json!({ "do": name, "with": arguments })).unwrap();
-        }
-        self.answer()
+        let mut order = json!({ "do": name });
+        order["with"] = arguments;
+        let mut lines = self.lines.lock().unwrap();
+        let orders = lines.orders.as_mut().expect("it runs until it is dropped");
+        writeln!(orders, "{order}").unwrap();
+        lines.answer()
     }
+}
 
-    fn answer(&self) -> Result<Value, Refused> {
+impl Lines {
+    fn answer(&mut self) -> Result<Value, Refused> {
         let mut line = String::new();
-        self.lines.lock().unwrap().answers.read_line(&mut line).unwrap();
+        self.answers.read_line(&mut line).unwrap();
         let mut answer: Value = serde_json::from_str(&line).expect("Django's process has ended");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         match answer.get_mut("ok") {
