@@ -40,7 +40,7 @@ def user(username, password=None, **flags):
     """Makes a user, and says its id."""
     from django.contrib.auth import get_user_model
 
-    return get_user_model().objects.create_user(username, password=password, **flags).pk
+    return plain(get_user_model().objects.create_user(username, password=password, **flags).pk)
 
 
 @command
@@ -176,6 +176,22 @@ def linked(id):
 
     found = LLMClientAPIKey.objects.filter(pk=id).first()
     return found and found.api_key_id
+
+
+@command
+def drf_token(user):
+    """Makes a token of DRF's own, which has its key for a primary key."""
+    from rest_framework.authtoken.models import Token
+
+    return Token.objects.create(user_id=user).key
+
+
+@command
+def migrate(app, to):
+    """Takes an app's tables to another state, older ones too."""
+    from django.core.management import call_command
+
+    call_command("migrate", app, to, verbosity=0)
 
 
 @command

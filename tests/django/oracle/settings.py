@@ -4,6 +4,9 @@
 | --- | --- |
 | ORACLE_DATABASE_URL | `sqlite://PATH`, `postgres://…` or `mysql://…`, as sqlx takes it |
 | ORACLE_SCHEMA | `knox` (the default), or `smarter` for Smarter's tables and its authentication |
+| ORACLE_USER | `auth` (the default) for Django's own users; `bigint` or `uuid` for others, by their ids |
+| ORACLE_TOKEN | `knox` (the default), or `people` for a token model of those users' |
+| ORACLE_APPS | more apps, separated by commas: `rest_framework.authtoken` has DRF's own tokens |
 | ORACLE_KNOX | knox's settings as JSON, durations in seconds |
 | ORACLE_USE_TZ | `0` stores local times without a zone |
 | ORACLE_TIME_ZONE | the site's time zone, UTC by default |
@@ -38,6 +41,13 @@ if DATABASES["default"]["ENGINE"].endswith("mysql"):
 
     pymysql.install_as_MySQLdb()
 
+# `people` asks for it.
+USER_ID = os.environ.get("ORACLE_USER", "auth")
+if USER_ID != "auth":
+    AUTH_USER_MODEL = "people.Person"
+if os.environ.get("ORACLE_TOKEN", "knox") == "people":
+    KNOX_TOKEN_MODEL = "people.Pass"
+
 USE_TZ = os.environ.get("ORACLE_USE_TZ", "1") == "1"
 TIME_ZONE = os.environ.get("ORACLE_TIME_ZONE", "UTC")
 REST_KNOX = knox(json.loads(os.environ.get("ORACLE_KNOX", "{}")))
@@ -48,6 +58,9 @@ ALLOWED_HOSTS = ["*"]
 # Quick to make: what a password is hashed with is nothing that is compared.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework", "knox"]
+INSTALLED_APPS += filter(None, os.environ.get("ORACLE_APPS", "").split(","))
+if USER_ID != "auth":
+    INSTALLED_APPS.append("people")
 if SCHEMA == "smarter":
     INSTALLED_APPS.append("smarter")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -165,6 +165,8 @@ fn indexes(django: &Django, place: Place, table: &str) -> BTreeSet<(String, bool
 }
 
 /// Checks the tables of one database, and that a key which was made there is admitted there.
+///
+/// Seen to fail with an index left out of Smarter's migration, and with a column of another length.
 fn is_true(place: Place, schema: Schema) {
     let Some(django) = Django::new(place, schema) else { return };
     let tables: &[Table] = if schema == Schema::Smarter { &SMARTER } else { &[] };
@@ -250,6 +252,44 @@ fn the_clock_and_knox_s_settings_are_ours() {
     let told = login();
     let words = r#"{"error":"Maximum amount of tokens allowed per user exceeded."}"#;
     assert_eq!((told.status.as_u16(), &*told.body), (403, words));
+}
+
+/// Users with other ids than Django's, and a token table of another name.
+#[test]
+fn a_site_may_have_models_of_its_own() {
+    for (place, kind, spelt) in [
+        (Place::Sqlite, "bigint", "bigint"),
+        (Place::Postgres, "uuid", "uuid"),
+        (Place::MariaDb, "uuid", "uuid"),
+    ] {
+        let settings = [
+            ("ORACLE_USER", kind),
+            ("ORACLE_TOKEN", "people"),
+            ("ORACLE_APPS", "rest_framework.authtoken"),
+        ];
+        let Some(django) = Django::with(place, Schema::Knox, &settings) else { return };
+        let user = django.order("user", json!({ "username": "alice" }));
+        let columns = columns(&django, place, "people_pass");
+        let of_user = columns.iter().find(|(name, ..)| name == "user_id").unwrap();
+        assert_eq!(of_user.1, spelt);
+        let issued = django.issue(user.clone());
+        let told = django.whoami(Some(issued.authorization().as_bytes()));
+        assert_eq!(told.body, r#"{"user":"alice"}"#);
+        assert_eq!(django.order("drf_token", json!({ "user": user })).as_str().unwrap().len(), 40);
+    }
+}
+
+/// knox 4.2's table, whose keys have 8 characters.
+#[test]
+fn the_tables_can_be_older_ones() {
+    for place in Place::ALL {
+        let Some(django) = Django::new(place, Schema::Knox) else { return };
+        let before = json!({ "app": "knox", "to": "0008_remove_authtoken_salt" });
+        django.order("migrate", before);
+        let columns = columns(&django, place, "knox_authtoken");
+        let key = columns.iter().find(|(name, ..)| name == "token_key").unwrap();
+        assert_eq!(key.1, spelt("varchar(8)", place));
+    }
 }
 
 /// The rules of Smarter's that other tests lean on.

@@ -130,6 +130,7 @@ async fn compare(knox: u16, ours: u16, sent: &[(&'static str, Fields)]) -> Seen 
             _ if told(knox) == told(ours) => format!("{} {}", knox.status.as_u16(), knox.body),
             Some(exception) => exception.why.to_owned(),
             None => {
+                // In the clear, as every byte may matter: the tokens went with their site.
                 let shown: Vec<_> =
                     fields.iter().map(|field| field.escape_ascii().to_string()).collect();
                 complaints.push(format!(
@@ -178,8 +179,8 @@ async fn agree(place: Place, seed: u64) {
 }
 
 /// Seen to fail with the words for a joined field left out of `Knox` (knox's depend on where the comma
-/// comes to stand), with the parts counted before the scheme is looked at, with bytes 0x1c to 0x1f taken
-/// for blanks, and with a row of the exceptions left out.
+/// comes to stand), with the byte 0xa0 taken for a blank, with UTF-8 judged before the parts are counted,
+/// and with a row of the exceptions left out.
 #[tokio::test(flavor = "multi_thread")]
 async fn we_answer_as_knox_on_sqlite() {
     agree(Place::Sqlite, 1).await;

@@ -148,23 +148,24 @@ impl Django {
     }
 
     /// Saves a user's fields through the ORM.
-    pub(crate) fn change_user(&self, id: i64, fields: Value) {
-        self.order("change_user", with(fields, json!({ "id": id })));
+    pub(crate) fn change_user(&self, id: impl Into<Value>, fields: Value) {
+        self.order("change_user", with(fields, json!({ "id": id.into() })));
     }
 
     /// Has knox, or Smarter, make a key with every default.
-    pub(crate) fn issue(&self, user: i64) -> Issued {
+    pub(crate) fn issue(&self, user: impl Into<Value>) -> Issued {
         self.issue_with(user, json!({}))
     }
 
     /// Makes a key; `expiry` is in seconds from now.
-    pub(crate) fn issue_with(&self, user: i64, fields: Value) -> Issued {
-        issued(self.order("issue", with(fields, json!({ "user": user }))))
+    pub(crate) fn issue_with(&self, user: impl Into<Value>, fields: Value) -> Issued {
+        issued(self.order("issue", with(fields, json!({ "user": user.into() }))))
     }
 
     /// Saves a key for this token, as knox would have: knox makes random ones alone. `expiry` is a moment.
-    pub(crate) fn plant(&self, user: i64, token: &str, fields: Value) -> Issued {
-        issued(self.order("plant", with(fields, json!({ "user": user, "token": token }))))
+    pub(crate) fn plant(&self, user: impl Into<Value>, token: &str, fields: Value) -> Issued {
+        let more = json!({ "user": user.into(), "token": token });
+        issued(self.order("plant", with(fields, more)))
     }
 
     /// The key's columns, as the ORM reads them.
