@@ -254,6 +254,29 @@ fn the_clock_and_knox_s_settings_are_ours() {
     assert_eq!((told.status.as_u16(), &*told.body), (403, words));
 }
 
+/// Times without a zone, of the site's own or of the database's: no query can tell.
+#[test]
+fn a_database_may_hold_local_times() {
+    let naive = [("ORACLE_USE_TZ", "0"), ("ORACLE_TIME_ZONE", "Europe/Berlin")];
+    let database = [("ORACLE_DATABASE_TIME_ZONE", "Europe/Berlin")];
+    for (place, settings) in [
+        (Place::Sqlite, naive.as_slice()),
+        (Place::MariaDb, naive.as_slice()),
+        (Place::Sqlite, database.as_slice()),
+        (Place::MariaDb, database.as_slice()),
+    ] {
+        let Some(django) = Django::with(place, Schema::Knox, settings) else { return };
+        let alice = django.user("alice");
+        django.stop_clock("2030-01-01T12:00:00Z".parse().unwrap());
+        let issued = django.issue(alice);
+        let rows = django.sql(&["SELECT cast(expiry AS char) FROM knox_authtoken"]);
+        // An hour ahead of UTC, ten hours later.
+        let expiry = rows[0][0].as_str().unwrap();
+        assert!(expiry.starts_with("2030-01-01 23:00:00"), "{place:?} {expiry}");
+        assert_eq!(django.whoami(Some(issued.authorization().as_bytes())).status, 200);
+    }
+}
+
 /// Users with other ids than Django's, and a token table of another name.
 #[test]
 fn a_site_may_have_models_of_its_own() {
