@@ -5,6 +5,9 @@ use crate::support::Random;
 /// What one request carries: its `Authorization` fields, byte for byte.
 pub(super) type Fields = Vec<Vec<u8>>;
 
+/// The name of those that are the same whatever is drawn.
+pub(super) const FIXED: &str = "fixed";
+
 /// A way in which a value is made, and its name.
 type Way = (&'static str, fn(&mut Draw<'_>) -> Fields);
 
@@ -37,7 +40,7 @@ pub(super) fn values(
     tokens: &[String],
 ) -> Vec<(&'static str, Fields)> {
     let mut draw = Draw { random: Random::new(seed), scheme, tokens };
-    let fixed = fixed(scheme, tokens).into_iter().map(|fields| ("fixed", fields));
+    let fixed = fixed(scheme, tokens).into_iter().map(|fields| (FIXED, fields));
     let drawn = WAYS.iter().cycle().take(count).map(|(name, way)| (*name, way(&mut draw)));
     fixed.chain(drawn).collect()
 }
@@ -109,8 +112,12 @@ fn fixed(scheme: &str, tokens: &[String]) -> Vec<Fields> {
         format!("\t{scheme}\t"),
         format!("{scheme} a b c"),
         "Basic dXNlcjpwYXNz".to_owned(),
+        format!("{scheme} {}", "a".repeat(8_100)),
+        format!("{scheme} {}", "a".repeat(8_180)),
+        format!("{scheme} a\x0bb"),
     ];
     all.extend(bare.map(one));
+    all.push(one([scheme.as_bytes(), b" t\xf6k\xe9n"].concat()));
     for token in tokens {
         let (upper, lower) = (scheme.to_uppercase(), scheme.to_lowercase());
         let values = [

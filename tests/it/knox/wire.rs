@@ -11,7 +11,7 @@ use tower_token_auth::{
     TokenAuthLayer, responder::Knox, store::KeyRepository,
 };
 
-use super::values::{Fields, values};
+use super::values::{FIXED, Fields, values};
 use crate::support::{
     django::{Django, Place, Schema},
     http::Answer,
@@ -131,10 +131,16 @@ async fn whoami(key: AuthenticatedKey) -> impl IntoResponse {
 
 /// Sends every value to both, and panics where they differ and no exception holds.
 async fn compare(knox: u16, ours: u16, sent: &[(&'static str, Fields)]) -> Seen {
-    let answers = stream::iter(sent).map(|(_, fields)| {
-        join(raw::get(knox, "/whoami", fields), raw::get(ours, "/whoami", fields))
-    });
-    let answers: Vec<_> = answers.buffered(2).collect().await;
+    let ask = |(_, fields): &'_ (&str, Fields)| {
+        let fields = fields.clone();
+        async move { join(raw::get(knox, "/whoami", &fields), raw::get(ours, "/whoami", &fields)).await }
+    };
+    // The fixed ones are first, and among them each expired token, whose row knox deletes when it is
+    // first asked for it: one at a time, as two that delete on SQLite can make each other fail.
+    let drawn = sent.iter().position(|(way, _)| *way != FIXED).unwrap_or(sent.len());
+    let (fixed, drawn) = sent.split_at(drawn);
+    let mut answers: Vec<_> = stream::iter(fixed).map(ask).buffered(1).collect().await;
+    answers.extend(stream::iter(drawn).map(ask).buffered(2).collect::<Vec<_>>().await);
     let mut seen = BTreeMap::new();
     let mut complaints = Vec::new();
     for ((way, fields), (knox, ours)) in sent.iter().zip(&answers) {
@@ -186,11 +192,10 @@ impl Seen {
 }
 
 /// Whether the two agree where knox has its tables in this place.
-async fn agree(place: Place, schema: Schema, seed: u64) {
+async fn agree(place: Place, schema: Schema, seed: u64, share: usize) {
     let Some((django, tokens)) = site(place, schema) else { return };
     let ours = serve(store(&django).await, "Token").await;
-    let sent = values(seed, rounds(680, 10_000), "Token", &tokens);
-    assert!(sent.len() >= 500);
+    let sent = values(seed, rounds(share, 10_000), "Token", &tokens);
     compare(django.serve(), ours, &sent).await.is_all(schema);
 }
 
@@ -199,25 +204,25 @@ async fn agree(place: Place, schema: Schema, seed: u64) {
 /// and with a row of the exceptions left out.
 #[tokio::test(flavor = "multi_thread")]
 async fn we_answer_as_knox_on_sqlite() {
-    agree(Place::Sqlite, Schema::Knox, 1).await;
+    agree(Place::Sqlite, Schema::Knox, 1, 680).await;
 }
 
 /// Seen to fail as the one before.
 #[tokio::test(flavor = "multi_thread")]
 async fn we_answer_as_knox_on_postgres() {
-    agree(Place::Postgres, Schema::Knox, 2).await;
+    agree(Place::Postgres, Schema::Knox, 2, 170).await;
 }
 
 /// Seen to fail as the one before.
 #[tokio::test(flavor = "multi_thread")]
 async fn we_answer_as_knox_on_mariadb() {
-    agree(Place::MariaDb, Schema::Knox, 3).await;
+    agree(Place::MariaDb, Schema::Knox, 3, 170).await;
 }
 
 /// Smarter's words for a key that is not active, and which comes first of what is wrong with a key.
 #[tokio::test(flavor = "multi_thread")]
 async fn we_answer_as_smarter() {
-    agree(Place::Sqlite, Schema::Smarter, 6).await;
+    agree(Place::Sqlite, Schema::Smarter, 6, 170).await;
 }
 
 /// knox's AUTH_HEADER_PREFIX. Seen to fail with `SchemeAlone` left out of `Knox`: RFC 6750 has words for
