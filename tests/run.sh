@@ -72,9 +72,9 @@ server_programs() {
 
 # Installs Debian's packages, and nothing that they bring along is started as a service.
 install_packages() {
-    local policy=/usr/sbin/policy-rc.d
     apt-get update -q
     (
+        policy=/usr/sbin/policy-rc.d
         if [ ! -e "$policy" ]; then
             trap 'rm -f "$policy"' EXIT
             printf '#!/bin/sh\nexit 101\n' >"$policy"
