@@ -47,6 +47,7 @@ mod grpc;
 mod house;
 #[cfg(feature = "test-util")]
 mod import;
+mod knox;
 #[cfg(feature = "test-util")]
 mod listing;
 #[cfg(feature = "test-util")]

@@ -61,15 +61,16 @@ impl Record {
     }
 
     /// The one judgement: may this key be used at `now`? The order is knox's, where expiry is
-    /// judged before the owner's status, with the key's own flag between them.
+    /// judged before the owner's status, and then Smarter's, which asks knox before it looks at the
+    /// key's own flag.
     #[must_use]
     pub fn status_at(&self, now: DateTime<Utc>) -> Status {
         if self.key.is_expired_at(now) {
             Status::Expired
-        } else if !self.key.is_active {
-            Status::KeyInactive
         } else if !self.owner.is_active() {
             Status::OwnerInactive
+        } else if !self.key.is_active {
+            Status::KeyInactive
         } else {
             Status::Usable
         }
