@@ -47,6 +47,8 @@ mod grpc;
 mod house;
 #[cfg(feature = "test-util")]
 mod import;
+#[cfg(feature = "knox")]
+mod knox_store;
 #[cfg(feature = "test-util")]
 mod listing;
 #[cfg(feature = "test-util")]

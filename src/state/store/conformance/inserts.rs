@@ -27,11 +27,11 @@ pub(super) fn full_key(store: &impl KeyRepository, token: &str) -> ApiKey {
         .with_token_key(TokenKey::of("tökén-ключ-鍵🔑-and-more"))
         .with_name("🔑".repeat(255))
         .with_description(Some(awkward.repeat(20)))
-        .with_version(Some("1.0.0-β"))
-        .with_account(Some("é".repeat(64).into()))
+        .with_version(Some("1.0.0-beta.1+build"))
+        .with_account(can.owners.then(|| "é".repeat(64).into()))
         .with_tags(["b", "a", "b", "", awkward])
         .with_annotations(annotations)
-        .with_scopes(["write", "read", awkward])
+        .with_scopes(["write", "read", awkward].into_iter().filter(|_| can.scopes))
         .with_updated_at(moment(7))
         .with_expires_at(Some(moment(60 * 24 * 365 * 900)))
         .with_last_used_at(can.last_use.then(|| moment(8)))
@@ -70,10 +70,11 @@ pub(super) async fn duplicates(store: &impl KeyRepository) {
     let can = store.capabilities();
     let first = added(store, key(store, "first")).await;
     let id = first.key().id();
-    let same_digest = key_of(2, *first.key().digest()).with_name("same digest");
+    let same_digest = ApiKey::new(KeyId::random(), *first.key().digest(), 2.into(), moment(0));
+    let same_digest = same_digest.with_name("same digest");
     let same_id = ApiKey::new(id, digest_of(store, "second"), 2.into(), moment(1));
     let mut all = vec![(same_digest, "digest"), (first.key().clone(), "id and digest")];
-    if can.metadata {
+    if can.metadata && !can.derived_ids {
         all.push((same_id, "id"));
     }
     for (key, what) in all {
