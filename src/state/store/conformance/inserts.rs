@@ -46,6 +46,9 @@ pub(super) async fn stored_as_given(store: &impl KeyRepository) {
         let stored = added(store, key.clone()).await;
         same(&stored, &expected, can);
         let id = stored.key().id();
+        let made = if can.derived_ids { KeyId::of_digest(key.digest()) } else { key.id() };
+        let said = "a key's id is the one that it was given, or made of its digest by capability";
+        rule(!(can.metadata || can.derived_ids) || id == made, said);
         for again in
             [found(store.get(id).await, "get"), found(store.find(*key.digest()).await, "find")]
         {
@@ -70,8 +73,7 @@ pub(super) async fn duplicates(store: &impl KeyRepository) {
     let can = store.capabilities();
     let first = added(store, key(store, "first")).await;
     let id = first.key().id();
-    let same_digest = ApiKey::new(KeyId::random(), *first.key().digest(), 2.into(), moment(0));
-    let same_digest = same_digest.with_name("same digest");
+    let same_digest = key_of(2, *first.key().digest()).with_name("same digest");
     let same_id = ApiKey::new(id, digest_of(store, "second"), 2.into(), moment(1));
     let mut all = vec![(same_digest, "digest"), (first.key().clone(), "id and digest")];
     if can.metadata && !can.derived_ids {
