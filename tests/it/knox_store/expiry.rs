@@ -3,7 +3,7 @@
 use tower_token_auth::{Authenticator, store::KeyStore as _};
 
 use super::{TOKEN, digest, issue, on_each};
-use crate::support::site::Kind;
+use crate::support::site::{Kind, Site};
 
 /// What each database can hold that is no date, as SQL.
 fn no_dates(kind: Kind) -> &'static [&'static str] {
@@ -71,7 +71,7 @@ async fn local_times_are_read_in_the_zone_that_was_set() {
         let expiry = site.at("2030-01-02 03:04:05.000006");
         issue(&site, is_smarter, &digest().to_hex(), &expiry).await;
         let east = chrono::FixedOffset::east_opt(2 * 3600).unwrap();
-        let store = site.options().time_zone(east).open(&site.url).await.unwrap();
+        let store = Site::options().time_zone(east).open(&site.url).await.unwrap();
         let found = store.find(digest()).await.unwrap().unwrap();
         let hour = match site.kind {
             Kind::Postgres => "03",

@@ -5,7 +5,13 @@
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;
+mod holds;
 mod lookup;
+mod management;
+mod owners;
+mod ownership;
+mod rights;
+mod rows;
 mod start;
 
 use std::future::Future;

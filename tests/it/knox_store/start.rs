@@ -3,7 +3,7 @@
 use crate::support::site::{KINDS, Kind, Site};
 
 async fn refusal(site: &Site) -> String {
-    let error = site.options().open(&site.url).await.expect_err("it should be refused");
+    let error = Site::options().open(&site.url).await.expect_err("it should be refused");
     error.to_string()
 }
 

@@ -1,8 +1,10 @@
 //! The store over an existing Django's tables: those of django-rest-knox, or of Smarter on top of it.
 
 mod add;
+mod belonging;
 mod catalogue;
 mod change;
+mod conditions;
 mod connect;
 mod dialect;
 mod discover;
@@ -19,6 +21,7 @@ mod read;
 mod row;
 mod schema;
 mod session;
+mod standing;
 mod statements;
 mod uses;
 mod write;

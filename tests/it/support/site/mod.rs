@@ -77,10 +77,10 @@ impl Site {
     }
 
     pub(crate) async fn store(&self) -> KnoxStore {
-        self.options().open(&self.url).await.unwrap()
+        Self::options().open(&self.url).await.unwrap()
     }
 
-    pub(crate) fn options(&self) -> KnoxOptions {
+    pub(crate) fn options() -> KnoxOptions {
         KnoxStore::options().max_connections(4)
     }
 
