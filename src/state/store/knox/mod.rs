@@ -119,3 +119,6 @@ impl fmt::Debug for KnoxStore {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,7 +170,7 @@ impl KnoxStore {
     }
 
     /// `None` if no row can have that id.
-    fn by_id(&self, id: KeyId) -> Option<Statement> {
+    pub(super) fn by_id(&self, id: KeyId) -> Option<Statement> {
         let record = self.schema.record(From::Anywhere);
         let (text, values) = if self.is_smarter() {
             let value = Ids::Uuids.value(self.schema.dialect);
