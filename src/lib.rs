@@ -67,7 +67,7 @@ pub use edge::{
 };
 pub use state::store::{KeyFilter, MemoryStore, SharedStore};
 #[cfg(feature = "knox")]
-pub use state::store::{KnoxOptions, KnoxStore};
+pub use state::store::{KnoxFeed, KnoxOptions, KnoxStore};
 #[cfg(feature = "postgres")]
 pub use state::store::{PostgresFeed, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]

@@ -32,7 +32,7 @@ pub(crate) use erased::{DynFeed, DynRepository, DynStore};
 pub use error::StoreError;
 pub use feed::{Heard, RevocationFeed};
 #[cfg(feature = "knox")]
-pub use knox::{KnoxOptions, KnoxStore};
+pub use knox::{KnoxFeed, KnoxOptions, KnoxStore};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresStore};

@@ -5,6 +5,7 @@
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;
+mod feed;
 mod holds;
 mod lookup;
 mod management;

@@ -9,6 +9,7 @@ mod connect;
 mod dialect;
 mod discover;
 mod failure;
+mod feed;
 mod hold;
 mod ids;
 mod list;
@@ -28,9 +29,11 @@ mod write;
 
 use std::{fmt, sync::Arc};
 
+pub use feed::KnoxFeed;
 pub use options::KnoxOptions;
 
 use self::{
+    feed::Watchers,
     schema::{Schema, Smarter},
     session::Pool,
     statements::Statements,
@@ -63,6 +66,7 @@ pub struct KnoxStore {
     is_ours: bool,
     schema: Arc<Schema>,
     statements: Arc<Statements>,
+    watchers: Arc<Watchers>,
 }
 
 impl KnoxStore {
@@ -82,7 +86,8 @@ impl KnoxStore {
 
     fn over(pool: Pool, schema: Schema) -> Self {
         let statements = Arc::new(Statements::new(&schema));
-        Self { pool, is_ours: false, schema: Arc::new(schema), statements }
+        let watchers = Arc::default();
+        Self { pool, is_ours: false, schema: Arc::new(schema), statements, watchers }
     }
 
     /// Whether the tables are Smarter's, and not plain knox's.

@@ -40,9 +40,19 @@ impl KeyStore for KnoxStore {
 }
 
 impl KnoxStore {
+    /// Finds, and lets those know who watch what is found.
+    async fn found(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
+        let found = self.find_again(digests).await?;
+        self.watchers.note(digests, &found);
+        Ok(found)
+    }
+
     /// Whatever a collation takes for the same digest is left out here, where bytes are compared,
     /// before anything else of its row is read.
-    async fn found(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
+    pub(super) async fn find_again(
+        &self,
+        digests: &[TokenDigest],
+    ) -> Result<Vec<Record>, StoreError> {
         let mut asked: Vec<String> = digests.iter().map(TokenDigest::to_hex).collect();
         asked.sort_unstable();
         asked.dedup();
