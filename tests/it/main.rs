@@ -48,6 +48,8 @@ mod house;
 #[cfg(feature = "test-util")]
 mod import;
 mod knox;
+#[cfg(feature = "knox")]
+mod knox_store;
 #[cfg(feature = "test-util")]
 mod listing;
 #[cfg(feature = "test-util")]

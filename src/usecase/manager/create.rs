@@ -4,6 +4,7 @@ use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle
 use crate::{
     usecase::{events::Event, maintenance::Goal},
     value::{
+        digest::TokenDigest,
         format::{self, TokenFormat},
         key::{ApiKey, KeyId, Record},
         owner::Owner,
@@ -19,6 +20,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_business_rule` when the policy says no: neither key nor owner is written then.
+    /// `is_not_found` when there is no such owner, and the store keeps owners elsewhere.
     /// `is_invalid` when a field is too long, or the expiry not in the future. `is_unsupported`
     /// when the store's schema has no place for a field that was given. `is_outcome_unknown` when
     /// the store failed on the way: nobody knows the key's token, so it is made inactive as soon as the
@@ -35,7 +37,7 @@ impl KeyManager {
         let expires_at = new.expiry.from(now)?;
         let token = self.new_token(new.token_prefix.as_deref())?;
         let digest = token.digest(repository.digest_algorithm());
-        let key = ApiKey::new(KeyId::random(), digest, owner.id().clone(), now)
+        let key = ApiKey::new(self.new_id(&digest)?, digest, owner.id().clone(), now)
             .with_token_key(token.token_key());
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
 
@@ -57,8 +59,14 @@ impl KeyManager {
                 self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
                 Ok((record, token))
             }
-            Err(error) => Err(judgement.explain(error, KeyError::changing_key).issuing()),
+            Err(error) => Err(judgement.explain(error, KeyError::adding_key).issuing()),
         }
+    }
+
+    /// A random id, or the one that the digest makes where the schema keeps none.
+    pub(super) fn new_id(&self, digest: &TokenDigest) -> Result<KeyId, KeyError> {
+        let is_derived = self.repository()?.capabilities().derived_ids;
+        Ok(if is_derived { KeyId::of_digest(digest) } else { KeyId::random() })
     }
 
     pub(super) fn new_token(&self, prefix: Option<&str>) -> Result<Token, KeyError> {

@@ -30,6 +30,8 @@ mod scripted;
 pub(crate) mod server;
 #[cfg(feature = "sqlite")]
 pub(crate) mod shell;
+#[cfg(feature = "knox")]
+pub(crate) mod site;
 #[cfg(feature = "test-util")]
 pub(crate) mod stores;
 pub(crate) mod wire;
