@@ -34,7 +34,7 @@ impl Site {
             Kind::Postgres => include_str!("postgres.sql"),
             Kind::MySql => include_str!("mysql.sql"),
         };
-        Some(Self::made(kind, is_smarter, ddl).await?)
+        Self::made(kind, is_smarter, ddl).await
     }
 
     /// The same with users whose ids are texts.
