@@ -47,6 +47,9 @@ mod grpc;
 mod house;
 #[cfg(feature = "test-util")]
 mod import;
+mod knox;
+#[cfg(feature = "knox")]
+mod knox_store;
 #[cfg(feature = "test-util")]
 mod listing;
 #[cfg(feature = "test-util")]
