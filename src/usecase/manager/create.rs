@@ -2,6 +2,7 @@
 
 use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle};
 use crate::{
+    state::store::StoreError,
     usecase::{events::Event, maintenance::Goal},
     value::{
         digest::TokenDigest,
@@ -59,7 +60,7 @@ impl KeyManager {
                 self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
                 Ok((record, token))
             }
-            Err(error) => Err(judgement.explain(error, KeyError::adding_key).issuing()),
+            Err(error) => Err(judgement.explain(error, not_added).issuing()),
         }
     }
 
@@ -86,4 +87,9 @@ impl KeyManager {
         }
         Ok(token)
     }
+}
+
+/// Why a key could not be added: a store that keeps owners elsewhere makes none.
+pub(super) fn not_added(error: StoreError) -> KeyError {
+    if error.is_not_found() { KeyError::no_such_owner() } else { KeyError::changing_key(error) }
 }

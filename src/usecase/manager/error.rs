@@ -169,11 +169,6 @@ impl KeyError {
             .because(error)
     }
 
-    /// A key that could not be added: a store that keeps owners elsewhere makes none.
-    pub(super) fn adding_key(error: StoreError) -> Self {
-        if error.is_not_found() { Self::no_such_owner() } else { Self::changing_key(error) }
-    }
-
     /// A change to a key that failed.
     pub(super) fn changing_key(error: StoreError) -> Self {
         if error.is_not_found() {

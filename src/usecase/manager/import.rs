@@ -5,8 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::{
-    KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle, to_micros,
-    transact::MAX_ROUNDS,
+    KeyError, KeyManager, NewKey, create::not_added, ledger::Ledger, limits, settle::settle,
+    to_micros, transact::MAX_ROUNDS,
 };
 use crate::{
     state::store::KeyWrite,
@@ -167,7 +167,7 @@ impl KeyManager {
                 self.may_rule(None).await?;
                 self.imported_before(key).await
             }
-            Err(error) => Err(judgement.explain(error, KeyError::adding_key)),
+            Err(error) => Err(judgement.explain(error, not_added)),
         }
     }
 
