@@ -53,7 +53,8 @@ impl FeedFixture for Fresh {
     type Feed = KnoxFeed;
 
     async fn feed(&self) -> KnoxFeed {
-        self.store.feed()
+        // The suite waits for many looks.
+        self.store.feed().look_every(Duration::from_millis(10))
     }
 
     async fn change_key(&self) -> KeyId {

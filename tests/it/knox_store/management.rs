@@ -32,8 +32,7 @@ async fn link(site: &Site, key: &Record) {
     .await;
 }
 
-/// Seen to fail with the links left as they were: on SQLite and PostgreSQL they named the old key, and
-/// with the new key added before it on MariaDB as well.
+/// Seen to fail with the links left as they were.
 #[tokio::test]
 async fn a_rotation_ends_the_old_key_and_takes_its_links_along() {
     on_each(async |site, is_smarter| {
@@ -64,7 +63,7 @@ async fn a_rotation_ends_the_old_key_and_takes_its_links_along() {
     .await;
 }
 
-/// Seen to fail on MariaDB with the rows deleted in another order.
+/// Seen to fail with the rows deleted in another order.
 #[tokio::test]
 async fn a_deletion_takes_all_rows() {
     on_each(async |site, is_smarter| {

@@ -103,7 +103,7 @@ impl World {
     }
 }
 
-/// Seen to fail, for the user 3, with the token's own user in the profile's place, and for the user 5
+/// Seen to fail, for the user 2, with the token's own user in the profile's place, and for the user 5
 /// without the question for a profile.
 #[tokio::test]
 async fn each_rule_goes_by_the_profile() {

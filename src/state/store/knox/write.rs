@@ -171,13 +171,14 @@ impl KnoxStore {
 
     /// `None` if no row can have that id.
     pub(super) fn by_id(&self, id: KeyId) -> Option<Statement> {
-        let record = self.schema.record(From::Anywhere);
         let (text, values) = if self.is_smarter() {
+            let record = self.schema.record(From::Anywhere);
             let value = Ids::Uuids.value(self.schema.dialect);
             let id = Ids::uuid(*id.as_uuid(), self.schema.dialect);
             (format!("{record} WHERE c.key_id = {value}"), vec![Some(id)])
         } else {
             let (first, last) = range::digests(id)?;
+            let record = self.schema.record(From::Digest);
             (format!("{record} WHERE k.digest BETWEEN ? AND ?"), vec![Some(first), Some(last)])
         };
         Some(Statement { sql: self.schema.compile(&text), values })
