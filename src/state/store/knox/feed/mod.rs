@@ -172,6 +172,11 @@ impl RevocationFeed for KnoxFeed {
         }
     }
 
+    fn rest(&mut self) {
+        (self.look, self.wake) = (None, None);
+        self.is_listening = false;
+    }
+
     fn longest_fresh_ttl(&self) -> Option<Duration> {
         Some(FRESH_TTL)
     }

@@ -167,6 +167,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use chrono::{DateTime, TimeDelta, Utc};
 
     use super::*;
@@ -195,15 +197,15 @@ mod tests {
         let (asked, old) = ([digest("t")], record("t"));
         let new = Record::new(old.key().clone().with_active(false), old.owner().clone());
         let id = [Subject::Key(old.id())];
-        seen.note(&asked, &[old.clone()]);
-        seen.compare(&asked, &[old.clone()]);
+        seen.note(&asked, from_ref(&old));
+        seen.compare(&asked, from_ref(&old));
         assert_eq!(told(&seen), []);
-        seen.compare(&asked, &[new.clone()]);
+        seen.compare(&asked, from_ref(&new));
         assert_eq!(told(&seen), id);
-        seen.compare(&asked, &[new.clone()]);
+        seen.compare(&asked, from_ref(&new));
         assert_eq!(told(&seen), []);
         // Two reads whose answers overtake each other.
-        seen.note(&asked, &[old.clone()]);
+        seen.note(&asked, from_ref(&old));
         assert_eq!(told(&seen), id);
         seen.note(&asked, &[new]);
         assert_eq!(told(&seen), id);
