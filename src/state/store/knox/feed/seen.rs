@@ -287,6 +287,6 @@ mod tests {
         for key in &keys {
             assert_ne!(of(key, &owner), plain, "{key:?}");
         }
-        assert_eq!(of(&key.clone().with_name("n").with_last_used_at(Some(day)), &owner), plain);
+        assert_eq!(of(&key.with_name("n").with_last_used_at(Some(day)), &owner), plain);
     }
 }
