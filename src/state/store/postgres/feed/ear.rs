@@ -40,6 +40,9 @@ struct Parts {
     round: Round,
     /// Where heartbeats come, those of this feed alone.
     alive: String,
+    /// One that came in while it still held the connection by which it was sent. It is told when that is
+    /// given back, so that a feed which nobody asks holds none.
+    back: Option<u64>,
 }
 
 impl Ear {
@@ -75,8 +78,8 @@ impl Ear {
         let (_, number) = KeyId::random().as_uuid().as_u64_pair();
         let alive = telling::heartbeats(&store.prefix, number);
         let round = Round::new(store, alive.clone());
-        let mut ear = Self(Some(Parts { listener, round, alive }), Handle::current());
-        let Parts { listener, round, alive } = ear.parts();
+        let mut ear = Self(Some(Parts { listener, round, alive, back: None }), Handle::current());
+        let Parts { listener, round, alive, .. } = ear.parts();
         listener.listen_all([before.channel.as_str(), alive]).await.map_err(failure::of)?;
         // By now it listens: triggers that are there are those by which everything later is told.
         let now = standing::look(store, look).await?;
@@ -96,19 +99,38 @@ impl Ear {
 
     /// Waits for something to be heard. Dropped, it has taken nothing.
     pub(super) async fn hear(&mut self) -> Result<Heard, StoreError> {
-        let Parts { listener, round, alive } = self.parts();
-        let mut comes = pin!(listener.try_recv());
-        let mut fails = pin!(round.send());
-        let notification = future::poll_fn(|cx| match fails.as_mut().poll(cx) {
-            Poll::Ready(error) => Poll::Ready(Err(error)),
-            Poll::Pending => comes.as_mut().poll(cx).map(|came| came.map_err(broken)),
-        });
-        told(&notification.await?.ok_or_else(|| gap("the listening connection broke"))?, alive)
+        let Parts { listener, round, alive, back } = self.parts();
+        loop {
+            let mut comes = pin!(listener.try_recv());
+            let came = future::poll_fn(|cx| {
+                if let Poll::Ready(error) = round.poll(cx) {
+                    return Poll::Ready(Err(error));
+                }
+                if let Some(nonce) = back.take_if(|nonce| !round.is_sending(*nonce)) {
+                    return Poll::Ready(Ok(Came::Back(nonce)));
+                }
+                comes.as_mut().poll(cx).map(|came| came.map(Came::In).map_err(broken))
+            });
+            let heard = match came.await? {
+                Came::Back(nonce) => return Ok(Heard::Alive(nonce)),
+                Came::In(None) => return Err(gap("the listening connection broke")),
+                Came::In(Some(notification)) => told(&notification, alive)?,
+            };
+            match heard {
+                Heard::Alive(nonce) if round.is_sending(nonce) => *back = Some(nonce),
+                heard => return Ok(heard),
+            }
+        }
     }
 
     fn parts(&mut self) -> &mut Parts {
         self.0.as_mut().expect("they are there until it is dropped")
     }
+}
+
+enum Came {
+    In(Option<PgNotification>),
+    Back(u64),
 }
 
 fn broken(error: sqlx::Error) -> StoreError {

@@ -6,7 +6,6 @@
 //! it and stands for it, so that there is one under way at most.
 
 use std::{
-    future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -30,8 +29,9 @@ pub(super) struct Round {
     mark: String,
     /// The number of the heartbeat that is to be sent next.
     wanted: Option<u64>,
-    /// The one that is under way. It is kept here, so that whoever stops hearing loses nothing.
-    sending: Option<Sending>,
+    /// The one that is under way, with its number. It is kept here, so that whoever stops hearing loses
+    /// nothing.
+    sending: Option<(u64, Sending)>,
 }
 
 impl Round {
@@ -49,18 +49,23 @@ impl Round {
         self.wanted = Some(nonce);
     }
 
-    /// Sends what is to be sent; ends only with an error, which is a gap.
-    pub(super) async fn send(&mut self) -> StoreError {
-        future::poll_fn(|cx| self.poll(cx)).await
+    /// Whether this one is still under way: it may come in before the server has told that it was sent.
+    pub(super) fn is_sending(&self, nonce: u64) -> bool {
+        self.sending.as_ref().is_some_and(|(sending, _)| *sending == nonce)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<StoreError> {
+    /// Sends what is to be sent; ready only with an error, which is a gap.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<StoreError> {
         loop {
-            if self.sending.is_none() {
-                let Some(nonce) = self.wanted.take() else { return Poll::Pending };
-                self.sending = Some(self.heartbeat(nonce));
-            }
-            let sending = self.sending.as_mut().expect("it was there or was just made");
+            let (_, sending) = match (&mut self.sending, self.wanted) {
+                (Some(sending), _) => sending,
+                (None, None) => return Poll::Pending,
+                (None, Some(nonce)) => {
+                    self.wanted = None;
+                    let heartbeat = self.heartbeat(nonce);
+                    self.sending.insert((nonce, heartbeat))
+                }
+            };
             let Poll::Ready(sent) = sending.as_mut().poll(cx) else { return Poll::Pending };
             self.sending = None;
             if let Err(error) = sent {
