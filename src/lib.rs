@@ -82,6 +82,7 @@ pub use usecase::{
     },
     rejection::{Rejection, RejectionKind},
     revocation::FeedHealth,
+    sliding::SlidingExpiry,
 };
 pub use value::{
     clock::Clock,

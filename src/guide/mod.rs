@@ -1,4 +1,4 @@
-//! Pages for operators and newcomers: on revocation, rotation, several processes, a fleet on PostgreSQL,
+//! Pages for operators and newcomers: on revocation, rotation, expiries that move on with use, several processes, a fleet on PostgreSQL,
 //! and every metric.
 
 #[doc = include_str!("metrics.md")]
@@ -6,6 +6,9 @@ pub mod metrics {}
 
 #[doc = include_str!("rotation.md")]
 pub mod rotation {}
+
+#[doc = include_str!("sliding.md")]
+pub mod sliding {}
 
 #[doc = include_str!("processes.md")]
 pub mod processes {}

@@ -9,6 +9,7 @@ use super::{
     maintenance::{Settler, Upkeep},
     rejection::{Rejection, RejectionKind},
     revocation::Revocation,
+    sliding::Renewals,
 };
 use crate::{
     state::{
@@ -33,6 +34,7 @@ pub(super) struct Inner {
     pub(super) settler: Arc<Settler>,
     pub(super) meter: Meter,
     pub(super) upkeep: Upkeep,
+    pub(super) renewals: Renewals,
 }
 
 impl Inner {

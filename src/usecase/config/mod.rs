@@ -13,6 +13,7 @@ use super::{
     maintenance::{Settler, Upkeep},
     manager::Issuing,
     revocation::{FeedSettings, Revocation},
+    sliding::{self, Renewals, SlidingExpiry},
 };
 use crate::{
     state::{
@@ -80,6 +81,7 @@ pub struct AuthenticatorBuilder {
     pub(super) events: Option<Arc<dyn Events>>,
     pub(super) cache: CacheSettings,
     pub(super) feed: FeedSettings,
+    pub(super) sliding: Option<SlidingExpiry>,
 }
 
 impl AuthenticatorBuilder {
@@ -106,6 +108,7 @@ impl AuthenticatorBuilder {
             events: None,
             cache: DEFAULTS,
             feed: FeedSettings::default(),
+            sliding: None,
         }
     }
 
@@ -176,6 +179,7 @@ impl AuthenticatorBuilder {
     pub fn build(mut self) -> Result<(Authenticator, Guard), ConfigError> {
         check::cache(&self.cache)?;
         let feed = self.feed.checked(&mut self.cache)?;
+        let slide = self.sliding.map(SlidingExpiry::checked).transpose()?;
         check::management(self.max_grace, self.platform.as_ref())?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
@@ -195,9 +199,17 @@ impl AuthenticatorBuilder {
         };
         let (store, clock, meter) =
             (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
-        let cache = Arc::new(Cache::new(store, clock, &self.cache, meter.clone()));
+        // Where nothing can be written, nothing is renewed.
+        let slide = slide.filter(|_| sliding::is_possible(self.repository.is_some()));
+        let cache = Cache::new(store, clock, &self.cache, meter.clone()).sliding(slide);
+        let cache = Arc::new(cache);
         let settler = Arc::new(Settler::new(Arc::clone(&cache), self.repository.clone()));
-        let guard = recorder.guard().settling(Arc::clone(&settler));
+        let repository = self.repository.clone();
+        let renewals = slide.zip(repository).map(|(slide, repository)| {
+            Renewals::new(repository, &cache, &settler, &settings.clock, slide)
+        });
+        let renewals = renewals.unwrap_or_default();
+        let guard = recorder.guard().settling(Arc::clone(&settler)).renewing(renewals.clone());
         let revocation = Revocation::new(feed, &cache, &settings.clock, &meter);
         revocation.rouse();
         let inner = Inner {
@@ -210,6 +222,7 @@ impl AuthenticatorBuilder {
             settler,
             meter,
             upkeep: Upkeep::default(),
+            renewals,
         };
         Ok((Authenticator::from_inner(inner), guard))
     }

@@ -22,4 +22,5 @@ pub(super) use goal::{Change, Goal, is_claim};
 pub(super) use queue::Places;
 pub(super) use repair::Repair;
 pub(super) use settler::Settler;
+pub(super) use tender::Failure;
 pub(super) use upkeep::Upkeep;
