@@ -7,7 +7,7 @@ use super::{
     config::AuthenticatorBuilder,
     events::Event,
     inner::Inner,
-    maintenance::Upkeep,
+    maintenance::{Sweeper, Upkeep},
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
 };
@@ -163,6 +163,7 @@ impl Authenticator {
             Known::Present { record, chores } => {
                 let Some(slot) = chores else { return Some(Inner::judge(&record, &now)) };
                 Upkeep::rouse(&self.inner);
+                Sweeper::rouse(&self.inner);
                 self.inner.revocation.rouse();
                 self.inner.cache.refresh(&slot, now.monotonic);
                 let renewed = self.inner.renewals.judged_by(&slot, &record, &now, false);
@@ -183,6 +184,7 @@ impl Authenticator {
     ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         Upkeep::rouse(&inner);
+        Sweeper::rouse(&inner);
         async move {
             let _timer = Timer::of_a_miss(&inner.settings.clock);
             inner.revocation.rouse();

@@ -6,7 +6,7 @@ use super::{
     access::Recorder,
     authenticated::AuthenticatedKey,
     config::Settings,
-    maintenance::{Settler, Upkeep},
+    maintenance::{Settler, Sweeper, Upkeep},
     rejection::{Rejection, RejectionKind},
     revocation::Revocation,
     sliding::Renewals,
@@ -35,6 +35,7 @@ pub(super) struct Inner {
     pub(super) meter: Meter,
     pub(super) upkeep: Upkeep,
     pub(super) renewals: Renewals,
+    pub(super) sweeper: Sweeper,
 }
 
 impl Inner {

@@ -10,7 +10,7 @@ use super::{
     authenticator::Authenticator,
     events::Events,
     inner::Inner,
-    maintenance::{Settler, Upkeep},
+    maintenance::{Settler, Sweeper, Upkeep},
     manager::Issuing,
     revocation::{FeedSettings, Revocation},
     sliding::{self, Renewals, SlidingExpiry},
@@ -82,6 +82,7 @@ pub struct AuthenticatorBuilder {
     pub(super) cache: CacheSettings,
     pub(super) feed: FeedSettings,
     pub(super) sliding: Option<SlidingExpiry>,
+    pub(super) sweep_every: Option<Duration>,
 }
 
 impl AuthenticatorBuilder {
@@ -109,6 +110,7 @@ impl AuthenticatorBuilder {
             cache: DEFAULTS,
             feed: FeedSettings::default(),
             sliding: None,
+            sweep_every: None,
         }
     }
 
@@ -180,6 +182,7 @@ impl AuthenticatorBuilder {
         check::cache(&self.cache)?;
         let feed = self.feed.checked(&mut self.cache)?;
         let slide = self.sliding.map(SlidingExpiry::checked).transpose()?;
+        let sweeper = Sweeper::new(self.sweep_every)?;
         check::management(self.max_grace, self.platform.as_ref())?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
@@ -223,6 +226,7 @@ impl AuthenticatorBuilder {
             meter,
             upkeep: Upkeep::default(),
             renewals,
+            sweeper,
         };
         Ok((Authenticator::from_inner(inner), guard))
     }

@@ -89,6 +89,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.settler.close();
         self.renewals.close();
+        self.sweeper.close();
         if Meter::IS_ON {
             // What a gauge measured is gone; what a counter counted stays.
             let mut levels = Levels::default();

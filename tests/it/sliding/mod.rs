@@ -2,6 +2,7 @@
 
 mod ended;
 mod outage;
+mod sweep;
 
 use std::time::Duration;
 
@@ -272,4 +273,6 @@ async fn settings_that_would_never_renew_are_refused() {
     assert!(short.contains("longer than 60s"), "{short}");
     let long = build(SlidingExpiry::of(Duration::MAX));
     assert!(long.contains("above a century"), "{long}");
+    let often = Authenticator::builder(Scripted::new()).delete_expired_every(Duration::ZERO);
+    assert!(often.build().map(drop).unwrap_err().to_string().contains("an hour or a day"));
 }
