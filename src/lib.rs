@@ -66,6 +66,8 @@ pub use edge::{
     visitor::Visitor,
 };
 pub use state::store::{KeyFilter, MemoryStore, SharedStore};
+#[cfg(feature = "knox")]
+pub use state::store::{KnoxFeed, KnoxOptions, KnoxStore};
 #[cfg(feature = "postgres")]
 pub use state::store::{PostgresFeed, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]

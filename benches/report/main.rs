@@ -9,9 +9,10 @@
 //! 95 % interval. Every other line begins with blanks. What is compared is measured interleaved in
 //! this one run, so that the ratios hold on a machine that is busy or slow.
 //!
-//! G7 needs a PostgreSQL server, which TEST_DATABASE_URL names.
+//! G7 needs a PostgreSQL server, which TEST_DATABASE_URL names. `outage` starts and stops one of its own.
 //!
-//! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is.
+//! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is. Its outage
+//! lasts 8 s, and 60 s otherwise.
 //! `--long` measures G10 with ten times as many tokens.
 
 #![allow(unreachable_pub, reason = "the Criterion benches export the same contenders")]
@@ -25,6 +26,7 @@ mod fleet;
 mod flood;
 mod hit;
 mod memory;
+mod outage;
 mod setting;
 mod statistics;
 mod uses;
@@ -36,7 +38,7 @@ use statistics::Estimate;
 /// A goal: its name, and what measures and prints it.
 type Goal = (&'static str, fn(Effort));
 
-const GOALS: [Goal; 9] = [
+const GOALS: [Goal; 10] = [
     ("G1", hit::report),
     ("G4", allocations::report),
     ("G6", cold::report),
@@ -46,6 +48,7 @@ const GOALS: [Goal; 9] = [
     ("G10", flood::report),
     ("I4", elsewhere::report),
     ("fleet", fleet::report),
+    ("outage", outage::report),
 ];
 
 /// How much is measured.

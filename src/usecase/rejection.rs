@@ -15,6 +15,8 @@ pub struct Rejection {
     retry_after: Option<Duration>,
     /// Tells the two ways of being malformed apart, as knox has words for each.
     lacks_token: bool,
+    /// What several fields would be refused for if they were joined to one: knox has words for that.
+    joined: Option<RejectionKind>,
     /// The scopes that are needed, as a challenge may name them: RFC 6749, section 3.3.
     scope: Option<Box<str>>,
     key: Option<KeyId>,
@@ -23,12 +25,26 @@ pub struct Rejection {
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
         let retry_after = kind.is_unavailable().then_some(Duration::from_secs(1));
-        Self { kind, detail: None, retry_after, lacks_token: false, scope: None, key: None }
+        Self {
+            kind,
+            detail: None,
+            retry_after,
+            lacks_token: false,
+            joined: None,
+            scope: None,
+            key: None,
+        }
     }
 
     /// Malformed, because a source is there and no token in it.
     pub(crate) fn without_token(detail: &'static str) -> Self {
         Self { lacks_token: true, ..Self::new(RejectionKind::Malformed).with_detail(detail) }
+    }
+
+    /// Says what several fields would be refused for if they were joined to one.
+    pub(crate) fn with_joined(mut self, joined: RejectionKind) -> Self {
+        self.joined = Some(joined);
+        self
     }
 
     /// Says it in words that fit the service's own configuration; never with a client's value.
@@ -63,6 +79,11 @@ impl Rejection {
     /// Whether the credential is malformed for want of a token.
     pub(crate) fn lacks_token(&self) -> bool {
         self.lacks_token
+    }
+
+    /// What several fields would be refused for if they were joined to one.
+    pub(crate) fn joined(&self) -> Option<RejectionKind> {
+        self.joined
     }
 
     /// The scopes that are needed, as a challenge may name them.

@@ -209,10 +209,28 @@ fn several_vectors() -> Vec<Vector> {
         token().authorization(&good).authorization(&good).refuses("several").knox(SPACES),
         token().authorization(&good).authorization("Token x").refuses("several"),
         token().authorization("Token x").authorization(&good).refuses("several"),
-        token().authorization(&good).authorization("Basic eDp5").refuses("several"),
-        token().authorization("Basic eDp5").authorization(&good).refuses("several"),
-        token().authorization(&good).authorization("").refuses("several"),
-        token().authorization("Token").authorization(&good).refuses("several"),
+        // knox reads them as one field, with commas between them.
+        token().authorization(&good).authorization("Basic eDp5").refuses("several").knox(SPACES),
+        token()
+            .authorization("Basic eDp5")
+            .authorization(&good)
+            .refuses("several")
+            .knox(NOT_PROVIDED),
+        token().authorization(&good).authorization("").refuses("several").knox(INVALID),
+        token().authorization(&good).authorization("x").refuses("several").knox(INVALID),
+        token().authorization("").authorization(&good).refuses("several").knox(NOT_PROVIDED),
+        token().authorization("Token").authorization(&good).refuses("several").knox(NOT_PROVIDED),
+        token()
+            .authorization("Token \u{e9}")
+            .authorization(b"\xe9")
+            .refuses("several")
+            .knox(CHARACTERS),
+        // Longer together than a field that is read.
+        token()
+            .authorization(&good)
+            .authorization(format!("Token {}", "a".repeat(8187)))
+            .refuses("several")
+            .knox(SPACES),
         token().authorization("Basic eDp5").authorization("Bearer x").refuses("wrong_scheme"),
         token().authorization("").authorization("").refuses("missing"),
         token().authorization(&good).key("x").admits("good"),

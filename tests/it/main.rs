@@ -8,12 +8,12 @@
 //! | --- | --- | --- |
 //! | I1 | whoever begins after a revocation returned is not admitted by what it revoked | `fence`, `race` |
 //! | I2 | a read begun before a revocation is not used after it | `fence` |
-//! | I3 | a change is seen after its commit, and nothing while its outcome is unknown | `fence`, `unknown/matrix` |
+//! | I3 | a change is seen after its commit, and nothing while its outcome is unknown | `fence`, `unknown/matrix`, `postgres/unknown` |
 //! | I4 | what changed elsewhere holds within the bound | `two_processes`, `cache`, `feed/mod`, `feed/lease`, `postgres/gaps`, `postgres/fleet` |
 //! | I5 | what may have gone unheard drops what is cached | `feed/gaps`, `sqlite/losses`, `sqlite/driver`, `postgres/gaps` |
 //! | I6 | expiry, flags and owners are judged on every hit | `cache` |
-//! | I7 | trouble of the store is neither kept nor the key's fault | `cache`, `outage` |
-//! | I8 | who is served while the store fails, and who never | `stale` |
+//! | I7 | trouble of the store is neither kept nor the key's fault | `cache`, `outage`, `postgres/outage` |
+//! | I8 | who is served while the store fails, and who never | `stale`, `postgres/outage` |
 //! | I9 | one read for all who want the same, and nobody is left behind | `flight` |
 //! | I10 | reads and entries are bounded, and a new key is known | `cache`, `fence`, `outage` |
 //! | I11 | no guard of a map is held across an await, or another operation | `map_guards` |
@@ -47,6 +47,9 @@ mod grpc;
 mod house;
 #[cfg(feature = "test-util")]
 mod import;
+mod knox;
+#[cfg(feature = "knox")]
+mod knox_store;
 #[cfg(feature = "test-util")]
 mod listing;
 #[cfg(feature = "test-util")]

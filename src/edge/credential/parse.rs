@@ -20,6 +20,11 @@ pub(super) fn behind_scheme(value: &[u8]) -> Result<&str, Rejection> {
     if value.len() > MAX_LEN {
         return Err(Rejection::new(RejectionKind::TooLong));
     }
+    only_behind_scheme(value)
+}
+
+/// The same of a value of any length.
+pub(super) fn only_behind_scheme(value: &[u8]) -> Result<&str, Rejection> {
     let mut parts = parts(value).skip(1);
     let token = parts.next().ok_or_else(|| {
         Rejection::without_token("no token follows the scheme in the Authorization header")

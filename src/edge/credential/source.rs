@@ -143,7 +143,9 @@ impl Sources {
                 }
             }
             if found.is_some() && fields.iter().nth(1).is_some() {
-                return Err(Rejection::new(RejectionKind::Several));
+                let fields: Vec<_> = fields.iter().map(HeaderValue::as_bytes).collect();
+                let joined = self.judge_joined(&fields.join(&b','));
+                return Err(Rejection::new(RejectionKind::Several).with_joined(joined));
             }
         }
         for name in &self.headers {
@@ -188,6 +190,18 @@ impl Sources {
                 self.advice()
             ),
         })
+    }
+
+    /// What several fields would be refused for as one, joined with commas: RFC 9110, section 5.3,
+    /// lets a server join them, and gunicorn does so before knox, whose words depend on it.
+    fn judge_joined(&self, joined: &[u8]) -> RejectionKind {
+        match parse::scheme(joined).and_then(|word| self.scheme(word)) {
+            None => RejectionKind::WrongScheme,
+            Some(_) => match parse::only_behind_scheme(joined) {
+                Ok(_) => RejectionKind::Unknown,
+                Err(rejection) => rejection.kind(),
+            },
+        }
     }
 
     fn advice(&self) -> String {

@@ -7,15 +7,29 @@ use crate::{
     usecase::rejection::{Rejection, RejectionKind},
 };
 
+/// In a response's extensions, until it is dressed: its challenges name the schemes alone, as knox's do,
+/// whatever RFC 6750 would have them add.
+#[derive(Clone, Copy)]
+pub(super) struct SchemeAlone;
+
 /// Adds the challenges to a 401 that has none: RFC 9110, section 11.6.1, demands at least one.
 ///
 /// Each has a field of its own, as some clients misread a list. They name no realm, as knox's don't.
-pub(super) fn add(headers: &mut HeaderMap, rejection: &Rejection, sources: &Sources) {
+pub(super) fn add(
+    headers: &mut HeaderMap,
+    rejection: &Rejection,
+    sources: &Sources,
+    alone: Option<SchemeAlone>,
+) {
     if headers.contains_key(WWW_AUTHENTICATE) {
         return;
     }
     for scheme in sources.schemes() {
-        headers.append(WWW_AUTHENTICATE, challenge(scheme, rejection));
+        let challenge = match alone {
+            Some(SchemeAlone) => visible(scheme),
+            None => challenge(scheme, rejection),
+        };
+        headers.append(WWW_AUTHENTICATE, challenge);
     }
     if sources.schemes().is_empty() {
         headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
@@ -41,6 +55,10 @@ fn challenge(scheme: &str, rejection: &Rejection) -> HeaderValue {
             challenge = format!("{challenge}, scope=\"{scope}\"");
         }
     }
+    visible(&challenge)
+}
+
+fn visible(challenge: &str) -> HeaderValue {
     HeaderValue::try_from(challenge).expect("schemes and such scopes are visible ASCII")
 }
 

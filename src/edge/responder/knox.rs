@@ -3,30 +3,32 @@
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-use super::{Responder, problem::json, response};
+use super::{Responder, challenge::SchemeAlone, problem::json, response};
 use crate::usecase::rejection::{Rejection, RejectionKind};
 
 /// Answers as django-rest-knox does: compact `{"detail":"…"}` in knox's own words, for clients that
-/// know them. What knox has no words for is said in ours.
+/// know them, and challenges that name the scheme alone. What knox has no words for is said in ours.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Knox;
 
 impl Responder for Knox {
     fn respond(&self, rejection: &Rejection, _: &Parts) -> Response<Bytes> {
         let body = format!(r#"{{"detail":{}}}"#, json(words(rejection)));
-        response(rejection.status(), "application/json", body)
+        let mut response = response(rejection.status(), "application/json", body);
+        response.extensions_mut().insert(SchemeAlone);
+        response
     }
 }
 
 fn words(rejection: &Rejection) -> &str {
-    match rejection.kind() {
+    // A server before knox joins several fields to one.
+    match rejection.joined().unwrap_or(rejection.kind()) {
         RejectionKind::Missing | RejectionKind::WrongScheme => {
             "Authentication credentials were not provided."
         }
         RejectionKind::Malformed if rejection.lacks_token() => {
             "Invalid token header. No credentials provided."
         }
-        // A server before knox joins several fields with a comma and a blank.
         RejectionKind::Malformed | RejectionKind::Several => {
             "Invalid token header. Token string should not contain spaces."
         }

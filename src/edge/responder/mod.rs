@@ -41,6 +41,8 @@ use http::{
     request::Parts,
 };
 
+use challenge::SchemeAlone;
+
 use super::credential::Sources;
 use crate::usecase::rejection::{Rejection, RejectionKind};
 
@@ -69,12 +71,14 @@ where
 /// Adds what every refusal carries, whoever wrote it.
 pub(super) fn dress(response: &mut Response<Bytes>, rejection: &Rejection, sources: &Sources) {
     let status = response.status();
+    let alone = response.extensions_mut().remove::<SchemeAlone>();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
-        challenge::add(headers, rejection, sources);
+        challenge::add(headers, rejection, sources, alone);
     }
-    if status == StatusCode::FORBIDDEN && rejection.kind() == RejectionKind::OutOfScope {
+    let is_scope = rejection.kind() == RejectionKind::OutOfScope;
+    if status == StatusCode::FORBIDDEN && is_scope && alone.is_none() {
         challenge::add_for_scope(headers, rejection, sources);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -139,6 +143,26 @@ mod tests {
         let knox = |kind| Knox.respond(&Rejection::new(kind), &head()).into_body();
         let settled = r#"{"detail":"a change to the API key is being settled; try again"}"#;
         assert_eq!(knox(RejectionKind::Suspect), settled);
+    }
+
+    /// Seen to fail with the extension left out of `Knox`.
+    #[test]
+    fn knox_s_challenge_names_the_scheme_alone() {
+        let mut sources = Sources::default();
+        sources.add_scheme("Bearer").unwrap();
+        let challenges = |responder: &dyn Responder, kind| {
+            let rejection = Rejection::new(kind);
+            let mut response = responder.respond(&rejection, &head());
+            dress(&mut response, &rejection, &sources);
+            assert!(response.extensions().get::<SchemeAlone>().is_none());
+            let challenges = response.headers().get_all("www-authenticate").iter();
+            challenges.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let unknown = RejectionKind::Unknown;
+        assert_eq!(challenges(&Knox, unknown), ["Token", "Bearer"]);
+        assert_eq!(challenges(&Problem, unknown), ["Token", "Bearer error=\"invalid_token\""]);
+        assert_eq!(challenges(&Knox, RejectionKind::OutOfScope), [""; 0]);
+        assert_eq!(challenges(&Problem, RejectionKind::OutOfScope).len(), 1);
     }
 
     #[test]

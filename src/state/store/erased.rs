@@ -1,6 +1,6 @@
 //! The contract with boxed futures, so that one type can hold any store.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use super::{
     contract::{
@@ -121,6 +121,8 @@ pub(crate) trait DynFeed: Send + 'static {
     fn listen(&mut self) -> Boxed<'_, ()>;
     fn probe(&mut self, nonce: u64) -> Boxed<'_, ()>;
     fn next(&mut self) -> Boxed<'_, Heard>;
+    fn rest(&mut self);
+    fn longest_fresh_ttl(&self) -> Option<Duration>;
 }
 
 impl<T: RevocationFeed> DynFeed for T {
@@ -134,5 +136,13 @@ impl<T: RevocationFeed> DynFeed for T {
 
     fn next(&mut self) -> Boxed<'_, Heard> {
         Box::pin(RevocationFeed::next(self))
+    }
+
+    fn rest(&mut self) {
+        RevocationFeed::rest(self);
+    }
+
+    fn longest_fresh_ttl(&self) -> Option<Duration> {
+        RevocationFeed::longest_fresh_ttl(self)
     }
 }

@@ -1,5 +1,7 @@
 //! How word of changes made elsewhere comes in: the contract for revocation feeds.
 
+use std::time::Duration;
+
 use super::error::StoreError;
 use crate::value::subject::Subject;
 
@@ -25,7 +27,9 @@ use crate::value::subject::Subject;
 ///    listen anew.
 /// 5. While `listen` or `probe` runs, nothing is heard. `listen` has half a minute, `probe` the
 ///    builder's `feed_timeout`; what a probe has to wait for belongs into `next`.
-/// 6. A feed may panic; that is a gap as well. It is then asked to listen again, like a feed whose
+/// 6. A feed that hears of a part of the keys only, such as of those that were used lately, says with
+///    [`longest_fresh_ttl`](Self::longest_fresh_ttl) how long the others may be relied on.
+/// 7. A feed may panic; that is a gap as well. It is then asked to listen again, like a feed whose
 ///    runtime was shut down, perhaps on another runtime than before.
 ///
 /// # By a carrier of one's own
@@ -110,6 +114,17 @@ pub trait RevocationFeed: Send + 'static {
     /// # Errors
     /// When something may have gone unheard.
     fn next(&mut self) -> impl Future<Output = Result<Heard, StoreError>> + Send;
+
+    /// There is a gap, and nothing is asked of this feed for a while; then it is told to listen anew. One
+    /// that holds something others could use meanwhile, such as a connection, gives it up. By default it
+    /// does nothing.
+    fn rest(&mut self) {}
+
+    /// The longest fresh TTL with which what this feed tells is enough; `None`, the default, for one that
+    /// tells of every change. `AuthenticatorBuilder::build` refuses a longer one.
+    fn longest_fresh_ttl(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What a [`RevocationFeed`] heard.

@@ -9,6 +9,8 @@ mod contract;
 mod erased;
 mod error;
 mod feed;
+#[cfg(feature = "knox")]
+mod knox;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -29,6 +31,8 @@ pub use contract::{
 pub(crate) use erased::{DynFeed, DynRepository, DynStore};
 pub use error::StoreError;
 pub use feed::{Heard, RevocationFeed};
+#[cfg(feature = "knox")]
+pub use knox::{KnoxFeed, KnoxOptions, KnoxStore};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresStore};

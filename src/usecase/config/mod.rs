@@ -74,7 +74,7 @@ pub struct AuthenticatorBuilder {
     clock: Clock,
     pub(super) token_format: TokenFormat,
     pub(super) checksummed_prefixes: Vec<Box<str>>,
-    pub(super) issuing: Issuing,
+    pub(super) issuing: Option<Issuing>,
     pub(super) max_grace: Duration,
     pub(super) platform: Option<AccountId>,
     pub(super) last_used: LastUsed,
@@ -102,7 +102,7 @@ impl AuthenticatorBuilder {
             clock: Clock::system(),
             token_format: TokenFormat::default(),
             checksummed_prefixes: Vec::new(),
-            issuing: Issuing::default(),
+            issuing: None,
             max_grace: MAX_GRACE,
             platform: None,
             last_used: LastUsed::default(),
@@ -189,12 +189,16 @@ impl AuthenticatorBuilder {
         // A schema without a place for it needs no warning at the first request.
         let keeps = self.repository.as_ref().is_none_or(|store| store.capabilities().last_use);
         let window = self.last_used.window()?.filter(|_| keeps);
+        let is_for_any =
+            self.repository.as_ref().is_some_and(|store| store.capabilities().any_owner);
+        let by_schema = if is_for_any { Issuing::AnyActiveOwner } else { Issuing::default() };
+        let issuing = self.issuing.unwrap_or(by_schema);
         let recorder = Recorder::new(Arc::clone(&self.store), self.clock.clone(), window);
         let settings = Settings {
             clock: self.clock,
             checksummed_prefixes: prefixes.into(),
             token_format: self.token_format,
-            issuing: self.issuing,
+            issuing,
             max_grace: self.max_grace,
             platform: self.platform,
             use_window: window,

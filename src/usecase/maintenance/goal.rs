@@ -125,7 +125,7 @@ impl Goal {
                 let undone = is_as_written(now, before, after);
                 vec![KeyWrite::Update(if undone { before.clone() } else { now.clone() })]
             }
-            Self::Stay { key, .. } if is_same(now, &claim(key.clone(), has_flag)) => {
+            Self::Stay { key, .. } if is_claim_of(key, now, has_flag) => {
                 vec![KeyWrite::Delete(now.id())]
             }
             Self::Stay { .. } => Vec::new(),
@@ -170,6 +170,12 @@ fn claim(key: ApiKey, has_flag: bool) -> ApiKey {
 /// it took it away, or about to be taken away by one that goes on.
 pub(in crate::usecase) fn is_claim(row: &ApiKey, has_flag: bool) -> bool {
     is_same(row, &claim(row.clone(), has_flag))
+}
+
+/// Whether a row only keeps this key's place. A store may have put it into an account by itself.
+fn is_claim_of(key: &ApiKey, row: &ApiKey, has_flag: bool) -> bool {
+    let account = key.account().or(row.account()).cloned();
+    is_same(row, &claim(key.clone().with_account(account), has_flag))
 }
 
 /// A key that nobody can use. Nobody's successor either, so that the one it was made for may be

@@ -169,7 +169,7 @@ impl KeyManager {
             let outcome = self.change_keys(&ids, |family, judgement| {
                 // Both are asked again inside the transaction, where it counts.
                 let may = judgement.lets_rule(family.caller.as_ref(), or);
-                let passes = filter.admits(family.key.key())
+                let passes = filter.admits_record(&family.key)
                     && (or.is_some() || ends_with_its_predecessor(filter, family, now));
                 let is_left = passes && self.unsettled_in(family).is_some();
                 passed.has_left |= is_left;

@@ -2,8 +2,10 @@
 
 use super::{KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle};
 use crate::{
+    state::store::StoreError,
     usecase::{events::Event, maintenance::Goal},
     value::{
+        digest::TokenDigest,
         format::{self, TokenFormat},
         key::{ApiKey, KeyId, Record},
         owner::Owner,
@@ -19,6 +21,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// `is_business_rule` when the policy says no: neither key nor owner is written then.
+    /// `is_not_found` when there is no such owner, and the store keeps owners elsewhere.
     /// `is_invalid` when a field is too long, or the expiry not in the future. `is_unsupported`
     /// when the store's schema has no place for a field that was given. `is_outcome_unknown` when
     /// the store failed on the way: nobody knows the key's token, so it is made inactive as soon as the
@@ -35,7 +38,7 @@ impl KeyManager {
         let expires_at = new.expiry.from(now)?;
         let token = self.new_token(new.token_prefix.as_deref())?;
         let digest = token.digest(repository.digest_algorithm());
-        let key = ApiKey::new(KeyId::random(), digest, owner.id().clone(), now)
+        let key = ApiKey::new(self.new_id(&digest)?, digest, owner.id().clone(), now)
             .with_token_key(token.token_key());
         let key = new.describe(key.with_expires_at(expires_at), repository.capabilities())?;
 
@@ -57,8 +60,14 @@ impl KeyManager {
                 self.inner.tell(Event::Created { key: record.id(), owner: record.owner().id() });
                 Ok((record, token))
             }
-            Err(error) => Err(judgement.explain(error, KeyError::changing_key).issuing()),
+            Err(error) => Err(judgement.explain(error, not_added).issuing()),
         }
+    }
+
+    /// A random id, or the one that the digest makes where the schema keeps none.
+    pub(super) fn new_id(&self, digest: &TokenDigest) -> Result<KeyId, KeyError> {
+        let is_derived = self.repository()?.capabilities().derived_ids;
+        Ok(if is_derived { KeyId::of_digest(digest) } else { KeyId::random() })
     }
 
     pub(super) fn new_token(&self, prefix: Option<&str>) -> Result<Token, KeyError> {
@@ -78,4 +87,9 @@ impl KeyManager {
         }
         Ok(token)
     }
+}
+
+/// Why a key could not be added: a store that keeps owners elsewhere makes none.
+pub(super) fn not_added(error: StoreError) -> KeyError {
+    if error.is_not_found() { KeyError::no_such_owner() } else { KeyError::changing_key(error) }
 }

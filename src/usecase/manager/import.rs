@@ -5,8 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::{
-    KeyError, KeyManager, NewKey, ledger::Ledger, limits, settle::settle, to_micros,
-    transact::MAX_ROUNDS,
+    KeyError, KeyManager, NewKey, create::not_added, ledger::Ledger, limits, settle::settle,
+    to_micros, transact::MAX_ROUNDS,
 };
 use crate::{
     state::store::KeyWrite,
@@ -115,7 +115,11 @@ impl KeyManager {
         }
         limits::owner(&owner)?;
         let owner_id = owner.id().clone();
-        let key = ApiKey::new(id.unwrap_or_else(KeyId::random), digest, owner_id, now);
+        let made = self.new_id(&digest)?;
+        if repository.capabilities().derived_ids && id.is_some_and(|id| id != made) {
+            return Err(KeyError::not_in_schema("keys' own ids"));
+        }
+        let key = ApiKey::new(id.unwrap_or(made), digest, owner_id, now);
         let expires_at = new.expiry.moment(now);
         let times = [("expiry", expires_at), ("creation", created_at), ("last use", last_used_at)];
         times
@@ -163,7 +167,7 @@ impl KeyManager {
                 self.may_rule(None).await?;
                 self.imported_before(key).await
             }
-            Err(error) => Err(judgement.explain(error, KeyError::changing_key)),
+            Err(error) => Err(judgement.explain(error, not_added)),
         }
     }
 

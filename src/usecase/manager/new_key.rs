@@ -121,8 +121,11 @@ impl NewKey {
         }
         if self.has_metadata() && !capabilities.metadata {
             return Err(KeyError::not_in_schema(
-                "names, descriptions, versions, accounts, scopes, tags and annotations",
+                "names, descriptions, versions, accounts, tags and annotations",
             ));
+        }
+        if !self.scopes.is_empty() && !capabilities.scopes {
+            return Err(KeyError::not_in_schema("scopes"));
         }
         self.name.iter().try_for_each(|name| limits::line("name", name))?;
         self.description.iter().try_for_each(|text| limits::text("description", text))?;
@@ -157,7 +160,6 @@ impl NewKey {
             || self.description.is_some()
             || self.version.is_some()
             || self.account.is_some()
-            || !self.scopes.is_empty()
             || !self.tags.is_empty()
             || !self.annotations.is_empty()
     }

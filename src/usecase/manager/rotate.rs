@@ -96,13 +96,9 @@ impl KeyManager {
         let expiry = rotation.expiry;
         expiry.map(|expiry| expiry.from(now)).transpose()?;
         let token = self.new_token(rotation.token_prefix.as_deref())?;
-        let fresh = Fresh {
-            id: KeyId::random(),
-            digest: token.digest(repository.digest_algorithm()),
-            token_key: token.token_key(),
-            expiry,
-            now,
-        };
+        let digest = token.digest(repository.digest_algorithm());
+        let fresh =
+            Fresh { id: self.new_id(&digest)?, digest, token_key: token.token_key(), expiry, now };
         let changed = self
             .change_keys(&[id], |family, judgement| {
                 may_rotate(family, judgement, now).then(|| fresh.writes(family, end, can))
@@ -162,6 +158,8 @@ fn may_rotate(family: &Family, judgement: &mut Judgement<'_>, now: DateTime<Utc>
     // A key that was replaced is mostly inactive or expired as well, and should not be told to become
     // usable again for that.
     judgement.lets(Need::Secret, key, family.caller.as_ref())
+        // Whom it authenticates may be somebody else than whose it is.
+        && judgement.lets_create(family.key.owner(), family.caller.as_ref())
         && (family.successor.is_none() || judgement.breaks(REPLACED))
         && (key.is_active() || judgement.breaks(INACTIVE))
         && (!key.is_expired_at(now) || judgement.breaks(EXPIRED))

@@ -9,9 +9,10 @@ use crate::{
 };
 
 impl AuthenticatorBuilder {
-    /// Who may hold a working key; staff owners by default, as in the source system.
+    /// Who may hold a working key; staff owners by default, as in the source system, and any active
+    /// owner on a schema whose own rule that is, as plain knox's.
     pub fn issuing(mut self, issuing: Issuing) -> Self {
-        self.issuing = issuing;
+        self.issuing = Some(issuing);
         self
     }
 

@@ -110,8 +110,11 @@ impl KeyUpdate {
     ) -> Result<(), KeyError> {
         if self.has_metadata() && !capabilities.metadata {
             return Err(KeyError::not_in_schema(
-                "names, descriptions, versions, accounts, scopes, tags and annotations",
+                "names, descriptions, versions, accounts, tags and annotations",
             ));
+        }
+        if self.scopes.is_some() && !capabilities.scopes {
+            return Err(KeyError::not_in_schema("scopes"));
         }
         self.name.iter().try_for_each(|name| limits::line("name", name))?;
         let description = self.description.given();
@@ -129,7 +132,6 @@ impl KeyUpdate {
             || self.description.is_asked()
             || self.version.is_asked()
             || self.account.is_asked()
-            || self.scopes.is_some()
             || self.tags.is_some()
             || self.annotations.is_some()
     }

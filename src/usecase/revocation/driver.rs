@@ -69,6 +69,7 @@ async fn run(shared: &Shared, feed: &mut dyn DynFeed) -> Infallible {
         };
         shared.cache.feed_lost();
         shared.note(&gap);
+        feed.rest();
         time::sleep(pause_after(failures)).await;
         failures = failures.saturating_add(1);
     }

@@ -75,6 +75,14 @@ impl FeedSettings {
                 )));
             }
         }
+        let longest = feed.as_ref().and_then(|feed| feed.longest_fresh_ttl());
+        if let Some(longest) = longest.filter(|longest| cache.fresh_ttl > *longest) {
+            return Err(ConfigError::new(format!(
+                "fresh_ttl is {:?}: set it to {longest:?} or less, as this feed tells of keys alone \
+                 that were used lately",
+                cache.fresh_ttl
+            )));
+        }
         cache.short_ttl = feed.is_some().then_some(short_ttl);
         Ok(feed.map(|feed| Feed { feed, pulse: Pulse { heartbeat, timeout } }))
     }

@@ -234,7 +234,8 @@ mod tests {
         assert_eq!(record(Some(now), true, true).status_at(now), Status::Usable);
         assert_eq!(record(Some(past), true, true).status_at(now), Status::Expired);
         assert_eq!(record(Some(past), false, false).status_at(now), Status::Expired);
-        assert_eq!(record(None, false, false).status_at(now), Status::KeyInactive);
+        assert_eq!(record(None, false, false).status_at(now), Status::OwnerInactive);
+        assert_eq!(record(None, false, true).status_at(now), Status::KeyInactive);
         assert_eq!(record(None, true, false).status_at(now), Status::OwnerInactive);
     }
 

@@ -1,6 +1,6 @@
 //! A key with its owner, and the one judgement of whether it may be used now.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, hash::Hash, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -68,36 +68,39 @@ impl Record {
     }
 
     /// The one judgement: may this key be used at `now`? The order is knox's, where expiry is
-    /// judged before the owner's status, with the key's own flag between them.
+    /// judged before the owner's status, and then Smarter's, which asks knox before it looks at the
+    /// key's own flag.
     #[must_use]
     pub fn status_at(&self, now: DateTime<Utc>) -> Status {
         if self.key.is_expired_at(now) {
             Status::Expired
-        } else if !self.key.is_active {
-            Status::KeyInactive
         } else if !self.owner.is_active() {
             Status::OwnerInactive
+        } else if !self.key.is_active {
+            Status::KeyInactive
         } else {
             Status::Usable
         }
     }
 
-    /// Whether the two agree in all that a revocation can change: digest, owner, account, active
-    /// flag, expiry and scopes of the key; the flags and memberships of its owner. `last_used_at`,
-    /// names and tags do not count.
+    /// All of the key that a revocation can change: digest, owner, account, active flag, expiry and
+    /// scopes. `last_used_at`, names and tags do not count.
+    pub(crate) fn standing_of_key(&self) -> impl PartialEq + Hash + '_ {
+        let key = &self.key;
+        let of = (key.id, &key.digest, &key.owner, key.account(), self.owner.id());
+        (of, key.is_active, key.expires_at, &key.scopes)
+    }
+
+    /// All of its owner that a revocation can change: flags and memberships.
+    pub(crate) fn standing_of_owner(&self) -> impl PartialEq + Hash + '_ {
+        let owner = &self.owner;
+        (owner.is_active(), owner.is_staff(), owner.is_superuser(), owner.accounts())
+    }
+
+    /// Whether the two agree in all of that.
     pub(crate) fn same_standing(&self, other: &Self) -> bool {
-        let (a, b) = (&self.key, &other.key);
-        a.id == b.id
-            && a.digest == b.digest
-            && a.owner == b.owner
-            && a.account() == b.account()
-            && a.is_active == b.is_active
-            && a.expires_at == b.expires_at
-            && a.scopes == b.scopes
-            && self.owner.is_active() == other.owner.is_active()
-            && self.owner.is_staff() == other.owner.is_staff()
-            && self.owner.is_superuser() == other.owner.is_superuser()
-            && self.owner.accounts() == other.owner.accounts()
+        self.standing_of_key() == other.standing_of_key()
+            && self.standing_of_owner() == other.standing_of_owner()
     }
 }
 

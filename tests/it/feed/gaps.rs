@@ -59,7 +59,7 @@ async fn a_change_made_during_a_gap_holds_once_the_feed_listens_again() {
 /// Until then the short TTL holds, counted from when the gap was found.
 ///
 /// Seen to fail without lowering the lease in `Cache::feed_lost`, for the gaps that are found before
-/// the lease ends.
+/// the lease ends; without the call of `rest`.
 #[tokio::test(start_paused = true)]
 async fn a_gap_ends_the_lease_at_once() {
     let setup = Setup::new(Mood::Well).await;
@@ -69,6 +69,7 @@ async fn a_gap_ends_the_lease_at_once() {
     setup.line.fail();
     idle().await;
     assert_eq!(setup.reason(), "the key store is unavailable: a test said so");
+    assert_eq!((setup.line.rests(), setup.line.listens()), (1, 1), "it rests until it is asked");
     setup.pass(secs(5) - MS).await;
     assert!(setup.is_admitted_from_the_cache());
     setup.pass(MS).await;

@@ -23,7 +23,9 @@ async fn what_one_node_revokes_the_others_refuse() {
     let count = rounds(60, 2_000);
     let outcome = fleet::measure(&NODE, &database.url, &database.schema, count).await;
     println!("{count} of 2000 revocations, each of them asked for on two other nodes");
-    println!("  refused behind the commit: {}", outcome.refused);
+    println!("  refused, from before the revocation was asked for: {}", outcome.refused);
+    println!("  refused, of these by one statement: {}", outcome.by_sql);
+    println!("  refused, from when it had returned: {}", outcome.behind);
     println!("  a bare LISTEN/NOTIFY round trip meanwhile: {}", outcome.bare);
     assert_eq!(outcome.missed, Vec::<String>::new());
 }

@@ -9,10 +9,15 @@ mod fleet;
 mod gaps;
 mod holds;
 mod losses;
+#[cfg(feature = "test-util")]
+mod outage;
 mod pooler;
 mod schema;
 #[cfg(all(feature = "metrics", feature = "tracing"))]
 mod start;
+mod tls;
+#[cfg(feature = "test-util")]
+mod unknown;
 mod uses;
 
 use tower_token_auth::{

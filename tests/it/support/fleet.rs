@@ -50,8 +50,13 @@ const KINDS: [&str; 6] = [
 
 /// What came of them.
 pub(crate) struct Outcome {
-    /// How long behind the commit a node had refused, of two nodes each.
+    /// How long a node took to refuse, of two nodes each: from before the revocation was asked for, its
+    /// whole transaction included, as the sending is with `bare`.
     pub(crate) refused: Latencies,
+    /// Those of them that are one statement and its own commit, as a bare notification is.
+    pub(crate) by_sql: Latencies,
+    /// All from when the revocation had returned, which is a little behind its commit.
+    pub(crate) behind: Latencies,
     /// How long a bare notification took to a bare listener meanwhile, its sending included.
     pub(crate) bare: Latencies,
     /// What was still admitted after [`LONGEST`], or again after it was refused.
@@ -68,7 +73,7 @@ pub(crate) async fn measure(arguments: &[&str], url: &str, schema: &str, count: 
         nodes.push(Node::start(arguments, url, schema).await);
     }
     let mut line = Bare::open(url).await;
-    let (mut committed, mut bare) = (Vec::with_capacity(count), Vec::new());
+    let (mut revoked, mut bare) = (Vec::with_capacity(count), Vec::new());
     for number in 0..count {
         let token = format!("token-{number}");
         let order = KINDS[number / NODES % KINDS.len()];
@@ -79,29 +84,39 @@ pub(crate) async fn measure(arguments: &[&str], url: &str, schema: &str, count: 
         }
         let done = nodes[revoker].order(&order).await;
         let done = done.unwrap_or_else(|error| panic!("{order}: {error}"));
-        committed.push((order, done.parse::<u128>().expect("a time")));
+        let (began, done) = done.split_once(' ').expect("two times");
+        let [began, done] = [began, done].map(|at| at.parse::<u128>().expect("a time"));
+        revoked.push((order, began, done));
         if number.is_multiple_of(4) {
             bare.push(line.round_trip().await);
         }
     }
-    let (mut refused, mut missed) = (Vec::new(), Vec::new());
+    let (mut refused, mut by_sql) = (Vec::new(), Vec::new());
+    let (mut behind, mut missed) = (Vec::new(), Vec::new());
+    let since = |at: u128, from: u128| {
+        Duration::from_nanos(at.saturating_sub(from).try_into().expect("not for ages"))
+    };
     for (place, node) in nodes.iter_mut().enumerate() {
         let seen = node.order("collect").await.expect("it tells");
         for seen in seen.split_whitespace() {
             let (number, at) = seen.split_once(':').expect("a number and a time");
             let number: usize = number.parse().expect("a number");
-            let (order, committed) = &committed[number];
+            let (order, began, done) = &revoked[number];
             match at.parse::<u128>() {
                 Ok(at) => {
-                    let nanos = at.saturating_sub(*committed);
-                    refused.push(Duration::from_nanos(nanos.try_into().expect("not for ages")));
+                    refused.push(since(at, *began));
+                    behind.push(since(at, *done));
+                    if order.starts_with("sql ") {
+                        by_sql.push(since(at, *began));
+                    }
                 }
                 Err(_) => missed.push(format!("{order} by node {place}: {at}")),
             }
         }
     }
     assert_eq!(refused.len() + missed.len(), 2 * count, "each is watched by two nodes");
-    Outcome { refused: Latencies::of(refused), bare: Latencies::of(bare), missed }
+    let [refused, by_sql, behind, bare] = [refused, by_sql, behind, bare].map(Latencies::of);
+    Outcome { refused, by_sql, behind, bare, missed }
 }
 
 /// Puts a key of an owner of its own into the store; the order that revokes it.
@@ -222,11 +237,12 @@ impl Desk {
         Self { auth, connection, watched: Vec::new(), seen: Arc::default() }
     }
 
-    /// Answers with when it was done.
+    /// Answers with when it was begun and when it was done.
     async fn follow(&mut self, order: &str) -> Result<String, String> {
         let (verb, what) = order.split_once(' ').unwrap_or((order, ""));
         let keys = self.auth.keys();
         let id = || what.parse::<KeyId>().map_err(|error| error.to_string());
+        let began = now();
         let done = match verb {
             "deactivate" => keys.deactivate(id()?).await.map(drop),
             "delete" => keys.delete(id()?).await.map(drop),
@@ -235,14 +251,15 @@ impl Desk {
             "sql" => {
                 let sql = sqlx::raw_sql(AssertSqlSafe(what.to_owned()));
                 let done = sql.execute(&mut self.connection).await;
-                return done.map(|_| now().to_string()).map_err(|error| error.to_string());
+                let done = done.map_err(|error| error.to_string());
+                return done.map(|_| format!("{began} {}", now()));
             }
             "watch" => return self.watch(what.to_owned()).await,
             "collect" => return self.collect().await,
             _ => return Err(format!("nobody knows how to {verb}")),
         };
-        let at = now().to_string();
-        done.map(|()| at)
+        let at = now();
+        done.map(|()| format!("{began} {at}"))
             .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))
     }
 

@@ -40,6 +40,7 @@ pub(crate) struct Line {
     mood: watch::Sender<Mood>,
     listens: watch::Sender<usize>,
     probes: watch::Sender<Vec<u64>>,
+    rests: Arc<Mutex<usize>>,
     /// How long listening takes by tokio's clock.
     delay: Arc<Mutex<Duration>>,
     told: mpsc::UnboundedSender<Result<Heard, StoreError>>,
@@ -57,6 +58,7 @@ pub(crate) fn line(mood: Mood) -> (Line, ScriptedFeed) {
         mood: watch::Sender::new(mood),
         listens: watch::Sender::new(0),
         probes: watch::Sender::default(),
+        rests: Arc::default(),
         delay: Arc::default(),
         told: sender,
     };
@@ -84,6 +86,11 @@ impl Line {
     /// How often it was told to listen.
     pub(crate) fn listens(&self) -> usize {
         *self.listens.borrow()
+    }
+
+    /// How often it was let rest.
+    pub(crate) fn rests(&self) -> usize {
+        *self.rests.lock().unwrap()
     }
 
     pub(crate) fn probes(&self) -> Vec<u64> {
@@ -130,6 +137,10 @@ impl RevocationFeed for ScriptedFeed {
             _ => {}
         }
         Ok(())
+    }
+
+    fn rest(&mut self) {
+        *self.line.rests.lock().unwrap() += 1;
     }
 
     async fn next(&mut self) -> Result<Heard, StoreError> {

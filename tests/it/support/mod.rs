@@ -5,6 +5,7 @@
     reason = "a build with few features leaves some helpers unused"
 )]
 
+pub(crate) mod django;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod fleet;
 #[cfg(feature = "postgres")]
@@ -20,6 +21,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 #[cfg(feature = "test-util")]
 mod quirky;
+pub(crate) mod raw;
 #[cfg(feature = "sqlite")]
 pub(crate) mod revocations;
 pub(crate) mod scrape;
@@ -28,6 +30,8 @@ mod scripted;
 pub(crate) mod server;
 #[cfg(feature = "sqlite")]
 pub(crate) mod shell;
+#[cfg(feature = "knox")]
+pub(crate) mod site;
 #[cfg(feature = "test-util")]
 pub(crate) mod stores;
 pub(crate) mod wire;

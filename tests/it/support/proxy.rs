@@ -38,6 +38,10 @@ struct Plan {
     /// Of the messages to come, the one that is lost, and how.
     next: Option<(Which, Loss)>,
     lost: Option<Vec<u8>>,
+    /// Which messages are lost as well from then on.
+    then: Option<&'static [u8]>,
+    /// Which messages are lost before they reach the server, each with its connection.
+    down: Option<&'static [u8]>,
 }
 
 enum Which {
@@ -68,13 +72,26 @@ impl Proxy {
     /// Loses the message after the next `number` ones.
     pub(crate) fn lose(&self, number: usize, how: Loss) {
         let next = Some((Which::After(number), how));
-        *self.state.plan.lock().unwrap() = Plan { next, lost: None };
+        *self.state.plan.lock().unwrap() = Plan { next, ..Plan::default() };
     }
 
     /// Loses the next message with these words.
     pub(crate) fn lose_with(&self, words: &'static [u8], how: Loss) {
         let next = Some((Which::With(words), how));
-        *self.state.plan.lock().unwrap() = Plan { next, lost: None };
+        *self.state.plan.lock().unwrap() = Plan { next, ..Plan::default() };
+    }
+
+    /// The same, and from that message on every one with `then` is lost before the server has it, until
+    /// all is [well](Self::is_well) again: with no words, every message.
+    pub(crate) fn lose_from(&self, words: &'static [u8], how: Loss, then: &'static [u8]) {
+        let (next, then) = (Some((Which::With(words), how)), Some(then));
+        *self.state.plan.lock().unwrap() = Plan { next, then, ..Plan::default() };
+    }
+
+    /// Nothing is lost any more.
+    pub(crate) fn is_well(&self) {
+        let mut plan = self.state.plan.lock().unwrap();
+        (plan.next, plan.then, plan.down) = (None, None, None);
     }
 
     /// The message that was lost, if it came to that.
@@ -91,7 +108,12 @@ impl Drop for Proxy {
 
 impl State {
     fn fate_of(&self, message: &[u8]) -> Option<Loss> {
+        let has =
+            |words: &[u8]| words.is_empty() || message.windows(words.len()).any(|at| at == words);
         let mut plan = self.plan.lock().unwrap();
+        if plan.down.is_some_and(has) {
+            return Some(Loss::Before);
+        }
         let (which, how) = plan.next.as_mut()?;
         let how = *how;
         match which {
@@ -99,12 +121,10 @@ impl State {
                 *left -= 1;
                 return None;
             }
-            Which::With(words) if !message.windows(words.len()).any(|piece| piece == *words) => {
-                return None;
-            }
+            Which::With(words) if !has(words) => return None,
             Which::After(_) | Which::With(_) => {}
         }
-        (plan.next, plan.lost) = (None, Some(message.to_owned()));
+        (plan.next, plan.lost, plan.down) = (None, Some(message.to_owned()), plan.then);
         Some(how)
     }
 }

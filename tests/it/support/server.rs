@@ -79,6 +79,43 @@ impl Server {
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]);
     }
 
+    /// From its next start on it takes encrypted connections as `127.0.0.1`, and notes all connections.
+    /// The path of a certificate that vouches for it, and of one that does not.
+    pub(crate) fn encrypt(&self) -> [String; 2] {
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
+        let make = |arguments: &[&str]| {
+            let made = Command::new("openssl").args(arguments).output().expect("openssl is there");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        };
+        let new = ["req", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+        let [ours, other] = ["ours", "other"].map(|name| {
+            let (subject, key) = (format!("/CN={name}"), at(&format!("{name}.key")));
+            let certificate = at(name);
+            let to = ["-x509", "-days", "2", "-subj", &subject, "-keyout", &key];
+            make(&[&new[..], &to, &["-out", &certificate]].concat());
+            certificate
+        });
+        let (key, request, certificate) = (at("key"), at("request"), at("certificate"));
+        let to = ["-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1"];
+        make(&[&new[..], &to, &["-keyout", &key, "-out", &request]].concat());
+        let (by, days) = (at("ours.key"), ["-days", "2", "-copy_extensions", "copy"]);
+        let sign = ["x509", "-req", "-in", &request, "-CA", &ours, "-CAkey", &by];
+        make(&[&sign[..], &days, &["-out", &certificate]].concat());
+        let chown = Command::new("chown").args(["postgres", &key, &certificate]).output();
+        assert!(!is_root() || chown.unwrap().status.success());
+        let settings = format!(
+            "ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nlog_connections = on\n"
+        );
+        let to = Path::new(&self.data()).join("postgresql.auto.conf");
+        fs::write(to, settings).unwrap();
+        [ours, other]
+    }
+
+    /// What it said since it was first started.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }

@@ -20,7 +20,9 @@ pub(super) async fn updated(store: &impl KeyRepository) {
     let first = added(store, key(store, "changed")).await;
     let id = first.key().id();
     let plain = first.key().clone();
-    let full = full_key(store, "changed");
+    // Where owners are kept elsewhere, a key stays in the account that it was put into.
+    let account = full_key(store, "changed").account().or(plain.account()).cloned();
+    let full = full_key(store, "changed").with_account(account);
     // Everything set, and everything taken away again.
     for edited in [full.with_last_used_at(None).with_updated_at(moment(9)), plain] {
         let edited = edited.keeping_identity_of(first.key());
@@ -52,6 +54,7 @@ pub(super) async fn identity(store: &impl KeyRepository) {
     let thief = ApiKey::new(id, digest_of(store, "other"), 2.into(), moment(99))
         .with_token_key(TokenKey::of("another"))
         .with_name(first.key().name())
+        .with_account(first.key().account().cloned())
         .with_updated_at(first.key().updated_at())
         .with_last_used_at(None);
     let answer = ok(update(store, id, &mut |_| Some(thief.clone())).await, "change");
@@ -97,13 +100,14 @@ pub(super) async fn refusals(store: &impl KeyRepository) {
 pub(super) async fn at_once(store: &impl KeyRepository) {
     const TOGGLES: usize = 15;
     let can = store.capabilities();
-    let id = added(store, key(store, "toggled").with_version(Some("0"))).await.key().id();
+    let id = added(store, key(store, "toggled").with_version(Some("0.0.0"))).await.key().id();
     let toggle = async || {
         let mut edit = |record: &Record| {
             let key = record.key().clone();
-            let count: u32 = key.version().and_then(|text| text.parse().ok()).unwrap_or_default();
+            let count = key.version().and_then(|text| text.strip_prefix("0.0.")?.parse().ok());
+            let count: usize = count.unwrap_or_default();
             let is_active = key.is_active();
-            Some(key.with_active(!is_active).with_version(Some((count + 1).to_string())))
+            Some(key.with_active(!is_active).with_version(Some(format!("0.0.{}", count + 1))))
         };
         update(store, id, &mut edit).await
     };
@@ -115,7 +119,7 @@ pub(super) async fn at_once(store: &impl KeyRepository) {
     let said = "edits at once each see the row as the one before left it";
     let last = found(store.get(id).await, "get");
     rule(!can.activation || !last.key().is_active(), said);
-    rule(!can.metadata || last.key().version() == Some(&*TOGGLES.to_string()), said);
+    rule(!can.metadata || last.key().version() == Some(&*format!("0.0.{TOGGLES}")), said);
 }
 
 /// A change and a use at once: neither undoes the other.

@@ -64,7 +64,8 @@ pub async fn key_store<S: KeyStore>(fresh: impl AsyncFn() -> S, seed: impl Async
 /// [`capabilities`](KeyRepository::capabilities) leave it, and those of [`KeyStore`].
 ///
 /// `fresh` makes an empty store. One without the `owners` capability must know the active staff
-/// owners `1`, `2` and `3`, members of no account; no other owners are used on it.
+/// owners `1`, `2` and `3`, each of them a member of one account at most; no other owners are used on it,
+/// and no key is given an account.
 ///
 /// # Panics
 /// When the store breaks a rule; the message names it.

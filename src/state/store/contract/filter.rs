@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::value::{
     digest::TokenDigest,
-    key::{ApiKey, KeyId},
+    key::{ApiKey, KeyId, Record},
     owner::OwnerId,
     ownership::Relation,
 };
@@ -160,6 +160,19 @@ impl KeyFilter {
     /// conditions have to agree with.
     #[must_use]
     pub fn admits(&self, key: &ApiKey) -> bool {
+        self.owner.as_ref().is_none_or(|owner| key.owner_id() == owner)
+            && self.admits_anybody_s(key)
+    }
+
+    /// The same of a whole record, which is the owner's as well if it authenticates them: in a schema
+    /// where that may be somebody else than whose key it is, they are not told apart when keys are ended.
+    #[must_use]
+    pub(crate) fn admits_record(&self, record: &Record) -> bool {
+        let is_of = |owner| record.key().owner_id() == owner || record.owner().id() == owner;
+        self.owner.as_ref().is_none_or(is_of) && self.admits_anybody_s(record.key())
+    }
+
+    fn admits_anybody_s(&self, key: &ApiKey) -> bool {
         let used = key.last_used_at();
         let text = |text: &str| {
             let sought = text.to_ascii_lowercase();
@@ -168,7 +181,6 @@ impl KeyFilter {
         };
         self.id.is_none_or(|id| key.id() == id)
             && self.digest.is_none_or(|digest| *key.digest() == digest)
-            && self.owner.as_ref().is_none_or(|owner| key.owner_id() == owner)
             && self.active.is_none_or(|active| key.is_active() == active)
             && self.expires_before.is_none_or(|t| key.expires_at().is_some_and(|at| at < t))
             && self.expires_from.is_none_or(|t| key.expires_at().is_none_or(|at| at >= t))

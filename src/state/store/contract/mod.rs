@@ -198,18 +198,43 @@ pub struct Capabilities {
     pub owners: bool,
     /// A key names the one that it replaced: what a rotation with a grace needs.
     pub lineage: bool,
+    /// Scopes are kept. A key that has some is refused without it.
+    pub scopes: bool,
+    /// Keys have no id of their own: a key's is [made of its digest](KeyId::of_digest), whichever it was
+    /// given.
+    pub derived_ids: bool,
+    /// By this schema's own rule any active owner may hold a working key: what
+    /// [`issuing`](crate::AuthenticatorBuilder::issuing) is unless it is set.
+    pub any_owner: bool,
 }
 
 impl Capabilities {
     /// Everything: what our own schemas express.
     #[must_use]
     pub fn all() -> Self {
-        Self { activation: true, metadata: true, last_use: true, owners: true, lineage: true }
+        Self {
+            activation: true,
+            metadata: true,
+            last_use: true,
+            owners: true,
+            lineage: true,
+            scopes: true,
+            ..Self::minimal()
+        }
     }
 
     /// Nothing but adding, finding, listing and deleting keys. Set the fields that hold beside that.
     #[must_use]
     pub fn minimal() -> Self {
-        Self { activation: false, metadata: false, last_use: false, owners: false, lineage: false }
+        Self {
+            activation: false,
+            metadata: false,
+            last_use: false,
+            owners: false,
+            lineage: false,
+            scopes: false,
+            derived_ids: false,
+            any_owner: false,
+        }
     }
 }

@@ -80,11 +80,13 @@ pub(super) fn of(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// An error of a read. Only a value that can't be read is about a row: whatever else the server says is
-/// about the statement, which then fails for every row alike.
+/// An error of a read. Only a value that can't be read, or whose page is broken, is about a row: whatever
+/// else the server says is about the statement, which then fails for every row alike.
 pub(super) fn of_read(error: sqlx::Error) -> StoreError {
     match Refusal::of(&error) {
-        Some(refusal) if !refusal.is_of_class("22") => StoreError::unavailable(refusal),
+        Some(refusal) if !["22", "XX"].iter().any(|class| refusal.is_of_class(class)) => {
+            StoreError::unavailable(refusal)
+        }
         _ => of(error),
     }
 }

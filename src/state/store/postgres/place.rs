@@ -1,6 +1,6 @@
 //! Where a database is, and what an error says about it.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -63,6 +63,8 @@ impl fmt::Display for Place {
 /// A connection that never came to be, or broke.
 fn connecting(error: &sqlx::Error) -> String {
     match error {
+        // A certificate that does not fit comes as data that does not.
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => unencrypted(error),
         sqlx::Error::Io(error) => {
             format!("it can't be reached ({error}); check that the server runs, its host and port")
         }
@@ -70,12 +72,25 @@ fn connecting(error: &sqlx::Error) -> String {
         sqlx::Error::PoolTimedOut => {
             "no connection came in time; check that the server runs, and the pool's size".into()
         }
-        sqlx::Error::Tls(error) => format!(
-            "no encrypted connection ({error}); enable one of the features `tls-rustls-…`, and \
-             check the certificates"
-        ),
+        sqlx::Error::Tls(error) => unencrypted(error),
         error => format!("{error}; check the URL"),
     }
+}
+
+/// A connection that was to be encrypted, and could not be.
+fn unencrypted(error: &impl fmt::Display) -> String {
+    let is_able = cfg!(any(
+        feature = "tls-rustls-aws-lc-rs",
+        feature = "tls-rustls-ring-native-roots",
+        feature = "tls-rustls-ring-webpki"
+    ));
+    let advice = if is_able {
+        "check that the server has `ssl` on, its certificate, and the URL's `sslmode` and `sslrootcert`"
+    } else {
+        "enable one of the features `tls-rustls-aws-lc-rs`, `tls-rustls-ring-native-roots` and \
+         `tls-rustls-ring-webpki`"
+    };
+    format!("no encrypted connection ({error}); {advice}")
 }
 
 /// What the server said, and what to do.

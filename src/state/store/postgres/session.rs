@@ -14,6 +14,8 @@ use super::{super::error::StoreError, failure};
 pub(super) struct Session {
     connection: PoolConnection<Postgres>,
     is_idle: bool,
+    /// Whether a transaction may be open that nobody ends.
+    is_spoilt: bool,
 }
 
 impl Session {
@@ -29,7 +31,9 @@ impl Session {
 
     /// Begins a transaction with statements that go as one message.
     pub(super) async fn begin(&mut self, sql: SqlStr) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(sql).execute(self.connection()).await.map(drop)
+        let begun = sqlx::raw_sql(sql).execute(self.connection()).await.map(drop);
+        self.is_spoilt = begun.is_err();
+        begun
     }
 
     /// Commits. An error says nothing about whether that was done, unless it is definite.
@@ -61,13 +65,13 @@ impl Session {
 
     /// Gives it back: every answer has come, and no transaction is open.
     pub(super) fn release(mut self) {
-        self.is_idle = true;
+        self.is_idle = !self.is_spoilt;
     }
 }
 
 impl From<PoolConnection<Postgres>> for Session {
     fn from(connection: PoolConnection<Postgres>) -> Self {
-        Self { connection, is_idle: true }
+        Self { connection, is_idle: true, is_spoilt: false }
     }
 }
 
@@ -92,9 +96,10 @@ pub(super) const BEGIN_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; 
      SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
      SET LOCAL idle_in_transaction_session_timeout = 60000";
 
-/// Everybody who comes behind it waits for as long as it waits for a table.
+/// Everybody who comes behind it waits for as long as it waits for a table; and where it and a writer wait
+/// for each other, it gives up before PostgreSQL looks whom to end, a second later.
 pub(super) const BEGIN_MENDING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-     SET LOCAL statement_timeout = 10000; SET LOCAL lock_timeout = 1000; \
+     SET LOCAL statement_timeout = 10000; SET LOCAL lock_timeout = 500; \
      SET LOCAL idle_in_transaction_session_timeout = 10000";
 
 impl Beginnings {

@@ -34,8 +34,8 @@ pub fn judge(known: Option<Known>, now: Moment) -> Verdict {
     match known {
         None => Verdict::Unknown,
         Some(known) if known.expires.is_some_and(|at| at < now) => Verdict::Expired,
-        Some(known) if !known.active => Verdict::KeyInactive,
         Some(known) if !known.owner_active => Verdict::OwnerInactive,
+        Some(known) if !known.active => Verdict::KeyInactive,
         Some(known) => Verdict::Admitted(known),
     }
 }

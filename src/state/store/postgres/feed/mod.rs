@@ -111,6 +111,11 @@ impl RevocationFeed for PostgresFeed {
         }
         heard
     }
+
+    /// A heartbeat that waits for a place in the pool would be given one, and keep it.
+    fn rest(&mut self) {
+        self.ear = None;
+    }
 }
 
 fn gap(what: &'static str) -> StoreError {

@@ -10,6 +10,8 @@
 //!    condition is looked at without a call, so that a last use costs none. It notes whom the row is
 //!    about, in a setting that lives and is undone with the transaction.
 //! 2. A *tell* trigger fires for the same rows, deferred to the commit. The first one sends what was noted.
+//!    Each of them then sees that its own row was told, and tells of everything if not: so the note only
+//!    keeps messages few, and whoever resets it, or has it told before it was taken, hides nothing.
 //! 3. TRUNCATE, which has no rows, tells of everything.
 //!
 //! An added key is not told, as nobody has read it; of an owner nothing can be known before it is there.
@@ -29,28 +31,32 @@ pub(super) use standing::{Found, mend, standing};
 const CHANNEL: &str =
     "'{n}changes_' || left(encode(sha256(convert_to({schema}, 'UTF8')), 'hex'), 8)";
 
-/// The functions. Blocks between blank lines are single statements.
+/// The functions. The setting holds who is to be told and who was, `*` for everybody. What is sent twice
+/// in a transaction is delivered once. Blocks between blank lines are single statements.
 const FUNCTIONS: &str = "\
 CREATE OR REPLACE FUNCTION {p}note_change() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $tell$
 DECLARE
-    channel text := {channel};
-    noted jsonb := nullif(current_setting('token_auth.' || channel, true), '');
+    setting text := 'token_auth.' || {channel};
+    state jsonb := coalesce(nullif(current_setting(setting, true), ''), '[[], []]');
+    noted jsonb := state -> 0;
+    told jsonb := state -> 1;
     id text;
+    subject jsonb;
 BEGIN
-    IF noted = '[\"*\"]' THEN
+    IF noted @> '\"*\"' OR told @> '\"*\"' THEN
         RETURN NULL;
     END IF;
-    noted := coalesce(noted, '[]');
     FOREACH id IN ARRAY ARRAY[to_jsonb(OLD) ->> TG_ARGV[1], to_jsonb(NEW) ->> TG_ARGV[1]] LOOP
-        CONTINUE WHEN id IS NULL OR noted @> to_jsonb(TG_ARGV[0] || id);
-        noted := noted || to_jsonb(TG_ARGV[0] || id);
-        IF octet_length(id) > 127 OR jsonb_array_length(noted) > 64 THEN
+        subject := to_jsonb(TG_ARGV[0] || id);
+        CONTINUE WHEN id IS NULL OR noted @> subject OR told @> subject;
+        noted := noted || subject;
+        IF octet_length(id) > 127 OR jsonb_array_length(noted) + jsonb_array_length(told) > 64 THEN
             noted := '[\"*\"]';
             EXIT;
         END IF;
     END LOOP;
-    PERFORM set_config('token_auth.' || channel, noted::text, true);
+    PERFORM set_config(setting, jsonb_build_array(noted, told)::text, true);
     RETURN NULL;
 END $tell$;
 
@@ -58,13 +64,25 @@ CREATE OR REPLACE FUNCTION {p}tell_changes() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $tell$
 DECLARE
     channel text := {channel};
-    noted jsonb := nullif(current_setting('token_auth.' || channel, true), '');
+    setting text := 'token_auth.' || channel;
+    state jsonb := coalesce(nullif(current_setting(setting, true), ''), '[[], []]');
+    noted jsonb := state -> 0;
+    told jsonb := state -> 1;
+    id text;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM pg_notify(channel, '*');
-    ELSIF noted IS NOT NULL THEN
-        PERFORM set_config('token_auth.' || channel, '', true);
-        PERFORM pg_notify(channel, payload) FROM jsonb_array_elements_text(noted) AS payload;
+        RETURN NULL;
+    END IF;
+    PERFORM pg_notify(channel, payload) FROM jsonb_array_elements_text(noted) AS payload;
+    told := told || noted;
+    FOREACH id IN ARRAY ARRAY[to_jsonb(OLD) ->> TG_ARGV[1], to_jsonb(NEW) ->> TG_ARGV[1]] LOOP
+        CONTINUE WHEN id IS NULL OR told @> to_jsonb(TG_ARGV[0] || id) OR told @> '\"*\"';
+        PERFORM pg_notify(channel, '*');
+        told := '[\"*\"]';
+    END LOOP;
+    IF told <> state -> 1 THEN
+        PERFORM set_config(setting, jsonb_build_array('[]'::jsonb, told)::text, true);
     END IF;
     RETURN NULL;
 END $tell$;
@@ -130,8 +148,8 @@ impl Trigger {
         })
     }
 
-    /// Notes come before what is told of them, also where triggers are told not to wait: those of one
-    /// row fire in the order of their names.
+    /// Where triggers are told not to wait, those of one row fire in the order of their names: notes come
+    /// before what is told of them.
     fn name(&self) -> String {
         let what = &self.function[..4];
         format!("{{n}}{what}_{}_{}", self.table.name, self.event.to_ascii_lowercase())
@@ -151,11 +169,7 @@ impl Trigger {
     }
 
     fn arguments(&self) -> Vec<&'static str> {
-        if self.function == "note_change" {
-            vec![self.table.letter, self.table.subject]
-        } else {
-            Vec::new()
-        }
+        if self.is_of_rows() { vec![self.table.letter, self.table.subject] } else { Vec::new() }
     }
 
     fn create(&self) -> String {
@@ -233,10 +247,24 @@ mod tests {
         assert!(prefix.fill("{n}changes_01234567").len() <= 63);
     }
 
+    /// What was released under a version stays as it is: two releases that disagree about it would put each
+    /// other's triggers right, for ever.
+    #[test]
+    fn the_text_belongs_to_the_version() {
+        use sha2::{Digest as _, Sha256};
+        let version = super::super::schema::VERSION;
+        let sum = base16ct::lower::encode_string(&Sha256::digest(ddl())[..8]);
+        assert_eq!(
+            (version, sum.as_str()),
+            (2, "8300344ef08d1c1b"),
+            "a new text needs a new version"
+        );
+    }
+
     /// A digest would let whoever listens know which tokens there are.
     #[test]
     fn payloads_hold_ids_alone() {
-        assert_eq!(FUNCTIONS.matches("TG_ARGV[0] || id").count(), 2);
+        assert!(FUNCTIONS.contains("subject := to_jsonb(TG_ARGV[0] || id);"));
         assert!(FUNCTIONS.contains("octet_length(id) > 127"), "with the letter, 128 bytes");
         for table in &TABLES {
             assert!(["key_id", "id", "owner_id"].contains(&table.subject));

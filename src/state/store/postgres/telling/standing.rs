@@ -48,7 +48,8 @@ impl Found {
     }
 }
 
-/// Asks for one row, of which [`Found`] reads what it says.
+/// Asks for one row, of which [`Found`] reads what it says. It asks the catalogs alone, and so waits for
+/// nobody who has locked a table.
 pub(in super::super) fn standing(prefix: &Prefix, schema: &str) -> String {
     let triggers: Vec<String> = Trigger::all().map(|trigger| trigger.wanted()).collect();
     let functions = functions();
@@ -64,15 +65,19 @@ pub(in super::super) fn standing(prefix: &Prefix, schema: &str) -> String {
          bool_and(state = 'whole' AND has_function)::text AS is_whole, \
          {channel} AS channel, bool_and(has_function)::text AS has_functions, {missing}, {wrong}, {off} \
          FROM (SELECT w.name, concat_ws(':', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin) AS mark, \
-         p.prosrc IS NOT DISTINCT FROM f.body \
+         replace(p.prosrc, chr(13), '') IS NOT DISTINCT FROM f.body \
          AND p.proconfig IS NOT DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'] \
          AS has_function, \
          CASE WHEN t.oid IS NULL THEN 'missing' \
          WHEN t.tgtype <> w.bits OR t.tgargs <> w.args OR t.tginitdeferred <> w.is_deferred \
          OR t.tgfoid IS DISTINCT FROM p.oid \
-         OR (t.tgqual IS NULL) <> (cardinality(w.columns) = 0) \
-         OR EXISTS (SELECT 1 FROM unnest(w.columns) AS name \
-         WHERE strpos(pg_get_triggerdef(t.oid), 'old.' || name) = 0) THEN 'wrong' \
+         OR t.tgattr::text <> '' OR (t.tgqual IS NULL) <> (cardinality(w.columns) = 0) \
+         OR w.columns <> ARRAY(SELECT DISTINCT a.attname::text COLLATE \"C\" \
+         FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_attribute AS a \
+         ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+         WHERE d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid \
+         AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0 \
+         ORDER BY 1) THEN 'wrong' \
          WHEN t.tgenabled <> 'A' THEN 'off' ELSE 'whole' END AS state \
          FROM (VALUES {triggers}) \
          AS w (name, relation, bits, is_deferred, args, columns, function) \
@@ -82,7 +87,7 @@ pub(in super::super) fn standing(prefix: &Prefix, schema: &str) -> String {
          ON c.relnamespace = n.oid AND c.relname = '{{n}}' || w.relation \
          LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = '{{n}}' || w.name \
          LEFT JOIN pg_catalog.pg_proc AS p \
-         ON p.pronamespace = n.oid AND p.proname = '{{n}}' || w.function) AS found",
+         ON p.pronamespace = n.oid AND p.proname = '{{n}}' || w.function AND p.pronargs = 0) AS found",
         channel = channel("{schema}"),
         missing = list("missing"),
         wrong = list("wrong"),
@@ -96,7 +101,14 @@ pub(in super::super) fn standing(prefix: &Prefix, schema: &str) -> String {
 /// Puts right what was found. To make a trigger, or to have it fire everywhere, keeps writers out and
 /// no reader; only one that is another's is taken away first, which keeps everybody out.
 pub(in super::super) fn mend(prefix: &Prefix, found: &Found) -> String {
-    let mut text = if found.has_functions { String::new() } else { functions() };
+    let mut text = String::new();
+    if !found.has_functions {
+        // Whoever writes by the old ones ends first: nobody else would see that they told nothing.
+        text.push_str(
+            "LOCK TABLE {p}keys, {p}owners, {p}memberships IN SHARE ROW EXCLUSIVE MODE;\n\n",
+        );
+        text.push_str(&functions());
+    }
     for trigger in Trigger::all() {
         let is_among = |names: &[String]| names.contains(&trigger.plain_name());
         let is_wrong = is_among(&found.wrong);
@@ -128,11 +140,12 @@ impl Trigger {
             _ => 32,
         };
         let bits = event + i32::from(self.is_of_rows());
-        let arguments: String =
-            self.arguments().iter().map(|text| format!("{text}\\000")).collect();
-        let columns: Vec<String> = self.compared().iter().map(|column| literal(column)).collect();
+        let arguments: String = self.arguments().iter().map(|text| format!("{text}\0")).collect();
+        let arguments = base16ct::lower::encode_string(arguments.as_bytes());
+        let mut columns: Vec<String> = self.compared().iter().map(|name| literal(name)).collect();
+        columns.sort_unstable();
         format!(
-            "('{}', '{}', {bits}, {}, '{arguments}'::bytea, ARRAY[{}]::text[], '{}')",
+            "('{}', '{}', {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], '{}')",
             self.plain_name(),
             self.table.name,
             self.is_deferred(),

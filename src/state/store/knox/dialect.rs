@@ -1,0 +1,198 @@
+//! What each database says in a way of its own.
+//!
+//! Every column is read as text, and every value is bound as text, so that the rest of this store is
+//! one. Statements are written with `?` for each value; [`Dialect::compile`] numbers them where the
+//! database wants numbers.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+    /// MariaDB as well.
+    MySql,
+}
+
+impl Dialect {
+    /// A table's or column's name, which may hold anything.
+    pub(super) fn quote(self, name: &str) -> String {
+        match self {
+            Self::Sqlite | Self::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+            Self::MySql => format!("`{}`", name.replace('`', "``")),
+        }
+    }
+
+    /// The statement as the database wants it.
+    pub(super) fn compile(self, text: &str) -> SqlStr {
+        let text = match self {
+            Self::Sqlite | Self::MySql => text.into(),
+            Self::Postgres => numbered(text),
+        };
+        // `Arc`, so that a clone for each execution is no copy.
+        AssertSqlSafe(Arc::<str>::from(text)).into_sql_str()
+    }
+
+    /// A column as text; NULL only where it is NULL.
+    pub(super) fn text(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!("CAST({column} AS TEXT)"),
+            Self::Postgres => format!("CAST({column} AS text)"),
+            Self::MySql => format!("CAST({column} AS CHAR)"),
+        }
+    }
+
+    /// A moment as text that [`moment::parse`](super::moment::parse) reads; NULL only where it is
+    /// NULL. PostgreSQL's `to_char` makes NULL of infinity, and no difference of the year 44 BC.
+    pub(super) fn moment(self, column: &str) -> String {
+        match self {
+            // Numbers and blobs among texts, which SQLite lets in.
+            Self::Sqlite => format!(
+                "CASE WHEN typeof({column}) IN ('null', 'text') THEN {column} ELSE 'no text' END"
+            ),
+            Self::MySql => self.text(column),
+            Self::Postgres => format!(
+                "CASE WHEN {column} IS NULL THEN NULL \
+                 WHEN {column} >= timestamptz '0001-01-01 00:00:00+00' \
+                 AND {column} < timestamptz '10000-01-01 00:00:00+00' \
+                 THEN to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') \
+                 ELSE 'beyond the calendar' END"
+            ),
+        }
+    }
+
+    /// A moment's column as it can be compared with [`any_moment`](Self::any_moment): SQLite compares
+    /// texts, and Django writes no fraction when it is zero.
+    pub(super) fn comparable(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!(
+                "substr({column} || CASE WHEN instr({column}, '.') > 0 \
+                 THEN '000000' ELSE '.000000' END, 1, 26)"
+            ),
+            Self::Postgres | Self::MySql => column.into(),
+        }
+    }
+
+    /// A moment that is bound to be compared.
+    pub(super) fn any_moment(self) -> &'static str {
+        match self {
+            Self::Sqlite => "?",
+            Self::Postgres => "CAST(? AS timestamptz)",
+            Self::MySql => "CAST(? AS DATETIME(6))",
+        }
+    }
+
+    /// A moment that is bound to be written. MySQL's CAST would make NULL of what is none, which is a
+    /// key that never expires; a strict column refuses it.
+    pub(super) fn new_moment(self) -> &'static str {
+        match self {
+            Self::Sqlite | Self::MySql => "?",
+            Self::Postgres => "CAST(? AS timestamptz)",
+        }
+    }
+
+    /// A flag that is bound as `0` or `1`.
+    pub(super) fn flag(self) -> &'static str {
+        match self {
+            Self::Sqlite | Self::MySql => "?",
+            Self::Postgres => "CAST(? AS boolean)",
+        }
+    }
+
+    /// JSON that is bound.
+    pub(super) fn json(self) -> &'static str {
+        match self {
+            Self::Sqlite | Self::MySql => "?",
+            Self::Postgres => "CAST(? AS jsonb)",
+        }
+    }
+
+    /// All texts that `select` answers with, as a JSON list, or NULL for none. `select` begins with
+    /// the column.
+    pub(super) fn json_list(self, column: &str, from: &str) -> String {
+        let column = self.text(column);
+        match self {
+            Self::Sqlite => format!("(SELECT json_group_array({column}) FROM {from})"),
+            Self::Postgres => format!("(SELECT CAST(json_agg({column}) AS text) FROM {from})"),
+            Self::MySql => format!("(SELECT CAST(JSON_ARRAYAGG({column}) AS CHAR) FROM {from})"),
+        }
+    }
+
+    /// Joins in the order in which it is written, so that no statistics make a lookup begin at another
+    /// end than the digest. PostgreSQL's planner takes no such order, and needs none.
+    pub(super) fn join_in_order(self) -> &'static str {
+        match self {
+            Self::Sqlite => " CROSS JOIN ",
+            Self::Postgres => " JOIN ",
+            Self::MySql => " STRAIGHT_JOIN ",
+        }
+    }
+
+    /// Ends a SELECT that holds its rows for a change; SQLite holds the whole file.
+    pub(super) fn for_update(self, aliases: &str) -> String {
+        match self {
+            Self::Sqlite => String::new(),
+            Self::Postgres => format!(" FOR UPDATE OF {aliases}"),
+            Self::MySql => " FOR UPDATE".into(),
+        }
+    }
+
+    /// Ends a SELECT that keeps its rows from being changed.
+    pub(super) fn for_share(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR SHARE",
+            // The words that MariaDB knows as well.
+            Self::MySql => " LOCK IN SHARE MODE",
+        }
+    }
+
+    /// What a change begins with. READ COMMITTED, so that each statement sees what was committed before
+    /// it, and rows that were waited for as they now are.
+    pub(super) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 10000; \
+                 SET LOCAL lock_timeout = 5000; \
+                 SET LOCAL idle_in_transaction_session_timeout = 10000; \
+                 SELECT set_config('synchronous_commit', 'on', true) \
+                 WHERE current_setting('synchronous_commit') = 'off'"
+            }
+            Self::MySql => {
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; START TRANSACTION"
+            }
+        }
+    }
+}
+
+/// `?` by `?`, each with its number.
+fn numbered(text: &str) -> String {
+    let mut parts = text.split('?');
+    let mut numbered = parts.next().unwrap_or_default().to_owned();
+    for (part, number) in parts.zip(1_u32..) {
+        let _ = write!(numbered, "${number}{part}");
+    }
+    numbered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postgresql_numbers_its_values() {
+        let sql = |dialect: Dialect| dialect.compile("a = ? AND b IN (?, ?)").as_str().to_owned();
+        assert_eq!(sql(Dialect::Postgres), "a = $1 AND b IN ($2, $3)");
+        assert_eq!(sql(Dialect::MySql), "a = ? AND b IN (?, ?)");
+    }
+
+    #[test]
+    fn a_name_is_quoted_whatever_it_holds() {
+        assert_eq!(Dialect::Postgres.quote("a\"; DROP"), "\"a\"\"; DROP\"");
+        assert_eq!(Dialect::MySql.quote("a`; DROP"), "`a``; DROP`");
+    }
+}

@@ -1,0 +1,127 @@
+//! Where a database is, and what an error says about it.
+
+use std::{error::Error, fmt};
+
+use super::{
+    super::error::StoreError,
+    failure::{Meaning, Refusal},
+};
+
+/// What an error calls the database; never its password.
+pub(super) struct Place(Option<String>);
+
+/// Why a database can't be used.
+pub(super) enum Trouble {
+    Database(sqlx::Error),
+    /// What is wrong with what is there, and what to do.
+    Schema(String),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Place {
+    pub(super) fn named(name: String) -> Self {
+        Self(Some(name))
+    }
+
+    /// A database that somebody else opened.
+    pub(super) fn elsewhere() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn trouble(&self, trouble: Trouble) -> StoreError {
+        let error = match trouble {
+            Trouble::Schema(advice) => {
+                return StoreError::unusable(format!("can't use {self}: {advice}"));
+            }
+            Trouble::Database(error) => error,
+        };
+        let refusal = Refusal::of(&error);
+        let advice = match &refusal {
+            Some(refusal) => advice(refusal),
+            None => connecting(&error),
+        };
+        // What lies behind it is told apart from it, without what the server may quote of a row.
+        let source = refusal.map_or_else(|| error.to_string(), |refusal| refusal.to_string());
+        StoreError::unusable(OpenError {
+            message: format!("can't use {self}: {advice}"),
+            source: Behind(source),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(place) => write!(f, "the Django database {place}"),
+            None => f.write_str("the Django database"),
+        }
+    }
+}
+
+/// A connection that never came to be, or broke.
+fn connecting(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => {
+            format!("it can't be reached ({error}); check that the server runs, its host and port")
+        }
+        sqlx::Error::PoolTimedOut => {
+            "no connection came in time; check that the server runs, and the pool's size".into()
+        }
+        sqlx::Error::Tls(error) => format!(
+            "no encrypted connection ({error}); enable one of the features `tls-rustls-…`, and \
+             check the certificates"
+        ),
+        error => format!("{error}; check the URL"),
+    }
+}
+
+/// What the server said, and what to do.
+fn advice(refusal: &Refusal) -> String {
+    let what = match refusal.meaning {
+        Meaning::NoRights => {
+            "grant the role SELECT on knox's table, the users' table and, with Smarter, its tables of \
+             keys, profiles, accounts and clients' keys"
+        }
+        Meaning::Login => "check the user and the password, and what the server lets in",
+        Meaning::NoSuchDatabase => "name Django's database in the URL",
+        Meaning::NoSuchTable => "name the tables by `KnoxOptions`",
+        Meaning::Passing => "try again when it is up, and for a SQLite file check the path",
+        _ => "check the URL and the names of the tables",
+    };
+    format!("{refusal}; {what}")
+}
+
+/// A line that says what to do, and what lies behind it.
+#[derive(Debug)]
+struct OpenError {
+    message: String,
+    source: Behind,
+}
+
+#[derive(Debug)]
+struct Behind(String);
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl Error for Behind {}

@@ -1,0 +1,1 @@
+"""A Django site with real knox in it: what the crate is compared with."""

@@ -1,0 +1,7 @@
+//! What holds beside a Django with real knox, or with Smarter's tables, on each of its databases.
+
+mod fixture;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod values;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod wire;
