@@ -195,15 +195,15 @@ mod tests {
         let (asked, old) = ([digest("t")], record("t"));
         let new = Record::new(old.key().clone().with_active(false), old.owner().clone());
         let id = [Subject::Key(old.id())];
-        seen.note(&asked, &[old.clone()]);
-        seen.compare(&asked, &[old.clone()]);
+        seen.note(&asked, std::slice::from_ref(&old));
+        seen.compare(&asked, std::slice::from_ref(&old));
         assert_eq!(told(&seen), []);
-        seen.compare(&asked, &[new.clone()]);
+        seen.compare(&asked, std::slice::from_ref(&new));
         assert_eq!(told(&seen), id);
-        seen.compare(&asked, &[new.clone()]);
+        seen.compare(&asked, std::slice::from_ref(&new));
         assert_eq!(told(&seen), []);
         // Two reads whose answers overtake each other.
-        seen.note(&asked, &[old.clone()]);
+        seen.note(&asked, std::slice::from_ref(&old));
         assert_eq!(told(&seen), id);
         seen.note(&asked, &[new]);
         assert_eq!(told(&seen), id);
@@ -285,6 +285,6 @@ mod tests {
         for key in &keys {
             assert_ne!(of(key, &owner), plain, "{key:?}");
         }
-        assert_eq!(of(&key.clone().with_name("n").with_last_used_at(Some(day)), &owner), plain);
+        assert_eq!(of(&key.with_name("n").with_last_used_at(Some(day)), &owner), plain);
     }
 }
