@@ -63,7 +63,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("curl -H 'Authorization: Token TOKEN' {url}/whoami");
     println!("\nA token from here, if LOGIN is set:\ncurl -X POST -u ID:PASSWORD {url}/login/");
     println!("\nThe end of it, here and there:");
-    println!("curl -H 'Authorization: Token TOKEN' -X POST {url}/logout/\n\nCtrl-C ends it.");
+    println!("curl -X POST -H 'Authorization: Token TOKEN' {url}/logout/\n\nCtrl-C ends it.");
     let stop = async || signal::ctrl_c().await.unwrap_or(());
     tokio::select! {
         served = axum::serve(listener, app).with_graceful_shutdown(stop()).into_future() => served?,

@@ -37,7 +37,10 @@ pub use refusal::LoginRefusal;
 /// 3. `POST logout/` deletes the key that asked for it, `POST logoutall/` every key that logs its user
 ///    in; both answer 204. Neither key is admitted by this authenticator from then on, and elsewhere as
 ///    soon as a change is heard of.
-/// 4. Anything but `POST` is 405, to those who get so far.
+/// 4. Anything but `POST` is 405 to those who get so far, and `OPTIONS` an empty answer.
+///
+/// # Order of layers
+/// They stand beside a service's own layer, not behind it: whoever logs in has no token yet.
 ///
 /// # Caveat
 /// A login does not touch the user's row, `last_login` included, and sends no signals of Django's. Passwords

@@ -190,7 +190,7 @@ fn site(
 }
 
 /// Seen to fail with the members of a login's answer in another order, the fraction always shown, the
-/// method judged before the credential, the limit counted with `>=`, and NULL left out of what is counted.
+/// method judged before the credential, and the password not marked sensitive.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_views_answer_as_knox_by_every_setting() {
     let Some((django, users)) = site(Place::Sqlite, &[]) else { return };
@@ -280,7 +280,7 @@ async fn a_site_with_a_time_zone_tells_its_offset() {
 
 /// What counts for the limit: the tokens that expire later than now, or never; inactive users can't log in.
 ///
-/// Seen to fail with `expiry >= now` counted.
+/// Seen to fail with `expiry >= now` counted, and with NULL not counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_counts_what_knox_counts() {
     let now: DateTime<Utc> = WHOLE.parse().unwrap();
@@ -311,6 +311,35 @@ async fn the_limit_counts_what_knox_counts() {
                 }
             }
         }
+    }
+}
+
+/// A key that somebody else has ended, of which nobody has told us, is over all the same once its client
+/// has logged out. Time stands, and there is no feed.
+///
+/// Seen to fail without the revocation behind a logout.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_of_what_is_gone_holds() {
+    let Some((django, users)) = site(Place::Sqlite, &[]) else { return };
+    let app = ours(&django, &KnoxSettings::default(), WHOLE, &users).await;
+    let side = Side::Ours(&app);
+    let log_in = async || {
+        let answer = side.ask("POST", "/login/", &basic("ada", "of ada")).await;
+        format!("Token {}", token_in(&answer).unwrap())
+    };
+    for path in ["/logout/", "/logoutall/"] {
+        let tokens = [log_in().await, log_in().await];
+        for token in &tokens {
+            assert_eq!(side.ask("GET", "/whoami", token).await.status, 200);
+        }
+        django.sql(&["DELETE FROM knox_authtoken"]);
+        for token in &tokens {
+            assert_eq!(side.ask("GET", "/whoami", token).await.status, 200, "nobody has told us");
+        }
+        assert_eq!(side.ask("POST", path, &tokens[0]).await.status, 204);
+        assert_eq!(side.ask("GET", "/whoami", &tokens[0]).await.status, 401);
+        let other = side.ask("GET", "/whoami", &tokens[1]).await;
+        assert_eq!(other.status, if path == "/logout/" { 200 } else { 401 });
     }
 }
 
