@@ -12,7 +12,7 @@ use crate::{
         config::{AuthenticatorBuilder, ConfigError},
         manager::NewKey,
     },
-    value::{format::TokenFormat, owner::Owner},
+    value::{format::TokenFormat, key::Record, owner::Owner, token::Token},
 };
 
 type Format = Arc<dyn Fn(DateTime<Utc>) -> String + Send + Sync>;
@@ -177,21 +177,27 @@ impl KnoxSettings {
         };
         if self.token_prefix.is_empty() { key } else { key.token_prefix(&*self.token_prefix) }
     }
-}
 
-/// What the views ask.
-#[cfg(feature = "axum")]
-impl KnoxSettings {
+    /// What knox's login answers with, as JSON: for views of one's own, where axum's are not to be had.
+    #[must_use]
+    pub fn login_body(&self, key: &Record, token: &Token) -> String {
+        // Written by hand, to keep the members in knox's order.
+        let told = |at| Value::from((self.expiry_datetime_format)(at));
+        let expiry = key.key().expires_at().map_or(Value::Null, told);
+        let token = Value::from(token.expose());
+        let Some(serializer) = &self.user_serializer else {
+            return format!(r#"{{"expiry":{expiry},"token":{token}}}"#);
+        };
+        // As the framework has them, for the sake of JavaScript's older readers.
+        let user = serializer(key.owner()).to_string();
+        let user = user.replace('\u{2028}', r"\u2028").replace('\u{2029}', r"\u2029");
+        format!(r#"{{"expiry":{expiry},"token":{token},"user":{user}}}"#)
+    }
+
+    /// How many tokens a user may have.
+    #[cfg(feature = "axum")]
     pub(in crate::edge) fn limit(&self) -> Option<u32> {
         self.token_limit_per_user
-    }
-
-    pub(in crate::edge) fn expiry(&self, at: Option<DateTime<Utc>>) -> Value {
-        at.map_or(Value::Null, |at| (self.expiry_datetime_format)(at).into())
-    }
-
-    pub(in crate::edge) fn user(&self, owner: &Owner) -> Option<Value> {
-        self.user_serializer.as_ref().map(|serializer| serializer(owner))
     }
 }
 

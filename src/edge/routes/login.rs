@@ -5,7 +5,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION};
-use serde_json::Value;
 
 use super::{super::knox::KnoxSettings, answer};
 use crate::{
@@ -42,7 +41,9 @@ impl<C> Login<C> {
             return answer::other_method(&method);
         }
         match self.log_in(&owner).await {
-            Ok(Some((key, token))) => answer::json(StatusCode::OK, self.told(&key, &token)),
+            Ok(Some((key, token))) => {
+                answer::json(StatusCode::OK, self.settings.login_body(&key, &token))
+            }
             Ok(None) => answer::json(StatusCode::FORBIDDEN, LIMIT.to_owned()),
             Err(error) => self.refused(&owner, &error).await,
         }
@@ -56,16 +57,6 @@ impl<C> Login<C> {
             return Ok(None);
         }
         self.keys.create(owner.clone(), self.settings.new_key()).await.map(Some)
-    }
-
-    /// Written by hand, to keep the members in knox's order.
-    fn told(&self, key: &Record, token: &Token) -> String {
-        let expiry = self.settings.expiry(key.key().expires_at());
-        let token = Value::from(token.expose());
-        match self.settings.user(key.owner()) {
-            Some(user) => format!(r#"{{"expiry":{expiry},"token":{token},"user":{user}}}"#),
-            None => format!(r#"{{"expiry":{expiry},"token":{token}}}"#),
-        }
     }
 
     /// In the framework's words where the user is gone or inactive, whatever rule noticed it.

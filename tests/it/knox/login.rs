@@ -258,6 +258,29 @@ async fn the_views_answer_as_knox_on_the_servers() {
     }
 }
 
+/// What JSON could have said in several ways.
+///
+/// Seen to fail with the line separator left as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_s_name_is_told_to_the_byte() {
+    let Some(django) = Django::new(Place::Sqlite, Schema::Knox) else { return };
+    let name = "a\"\\/é\u{1f511}\u{7f}\u{2028}\u{2029}\t\u{8}\u{1f}<&>";
+    let id = django.user_with(name, json!({ "password": format!("of {name}") }));
+    let knox = json!({ "USER_SERIALIZER": "knox.serializers.UserSerializer" });
+    django.stop_clock(WHOLE.parse().unwrap());
+    django.set_knox(knox);
+    let user = |owner: &Owner| json!({ "username": owner.username() });
+    let settings = KnoxSettings::default().user_serializer(user);
+    let app = ours(&django, &settings, WHOLE, &[(id, name)]).await;
+    let mut said = Vec::new();
+    for side in [Side::Knox(&django), Side::Ours(&app)] {
+        let answer = side.ask("POST", "/login/", &basic(name, &format!("of {name}"))).await;
+        assert_eq!(answer.status, 200);
+        said.push(told(&answer));
+    }
+    assert_eq!(said[0], said[1]);
+}
+
 /// DRF tells times by the site's clock on the wall.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_with_a_time_zone_tells_its_offset() {
