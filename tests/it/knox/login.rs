@@ -1,7 +1,8 @@
 //! knox's views and ours, led through the same visits by stopped clocks.
 //!
 //! Compared are status, challenge, `Content-Type`, `Allow` and body. Not the rest: knox has `Vary: Accept`, as it
-//! can answer in HTML, and a length on a 204; we have `Cache-Control: no-store`.
+//! can answer in HTML, and we have `Cache-Control: no-store`. Nor `OPTIONS`, to which the framework tells what it
+//! can parse and render, and we no more than what is allowed.
 
 use axum::{Router, body::Body, extract::Request, http::header::AUTHORIZATION, routing::get};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
