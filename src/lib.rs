@@ -110,6 +110,15 @@ pub mod store {
     };
 }
 
+/// What a service beside django-rest-knox is set up with, where it is to answer as that does: its settings
+/// and, with feature `axum`, its views. Its tables are served by a
+/// [`KnoxStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.KnoxStore.html) (feature `knox`).
+pub mod knox {
+    pub use crate::edge::knox::KnoxSettings;
+    #[cfg(feature = "axum")]
+    pub use crate::edge::routes::{LoginRefusal, routes};
+}
+
 /// What tests of one's own service need (`test-util`).
 #[cfg(feature = "test-util")]
 pub mod testing {
