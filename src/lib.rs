@@ -84,6 +84,7 @@ pub use usecase::{
     },
     rejection::{Rejection, RejectionKind},
     revocation::FeedHealth,
+    sliding::SlidingExpiry,
 };
 pub use value::{
     clock::Clock,
@@ -107,6 +108,15 @@ pub mod store {
         KeyRepository, KeyStore, KeyUse, KeyWrite, OwnerEdit, RevocationChannel, RevocationFeed,
         Standing, StoreError,
     };
+}
+
+/// What a service beside django-rest-knox is set up with, where it is to answer as that does: its settings
+/// and, with feature `axum`, its views. Its tables are served by a
+/// [`KnoxStore`](https://docs.rs/tower-token-auth/latest/tower_token_auth/struct.KnoxStore.html) (feature `knox`).
+pub mod knox {
+    pub use crate::edge::knox::KnoxSettings;
+    #[cfg(feature = "axum")]
+    pub use crate::edge::routes::{LoginRefusal, routes};
 }
 
 /// What tests of one's own service need (`test-util`).

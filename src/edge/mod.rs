@@ -8,9 +8,12 @@ pub(crate) mod ext;
 #[cfg(feature = "axum")]
 mod extract;
 pub(crate) mod future;
+pub(crate) mod knox;
 pub(crate) mod layer;
 mod readiness;
 pub mod responder;
+#[cfg(feature = "axum")]
+pub(crate) mod routes;
 pub(crate) mod scope;
 pub(crate) mod service;
 mod settings;

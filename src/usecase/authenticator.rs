@@ -7,7 +7,7 @@ use super::{
     config::AuthenticatorBuilder,
     events::Event,
     inner::Inner,
-    maintenance::Upkeep,
+    maintenance::{Sweeper, Upkeep},
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
 };
@@ -161,14 +161,15 @@ impl Authenticator {
             Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
             Known::Suspect => Some(Err(self.inner.refusal_of(ReadError::Suspect))),
             Known::Present { record, chores } => {
-                let decision = Inner::judge(&record, &now);
-                if let Some(slot) = chores {
-                    Upkeep::rouse(&self.inner);
-                    self.inner.revocation.rouse();
-                    self.inner.cache.refresh(&slot, now.monotonic);
-                    if decision.is_ok() {
-                        self.inner.recorder.seen(&record, slot.due(), now.monotonic);
-                    }
+                let Some(slot) = chores else { return Some(Inner::judge(&record, &now)) };
+                Upkeep::rouse(&self.inner);
+                Sweeper::rouse(&self.inner);
+                self.inner.revocation.rouse();
+                self.inner.cache.refresh(&slot, now.monotonic);
+                let renewed = self.inner.renewals.judged_by(&slot, &record, &now, false);
+                let decision = Inner::judge(renewed.as_ref().unwrap_or(&record), &now);
+                if decision.is_ok() {
+                    self.inner.recorder.seen(&record, slot.due(), now.monotonic);
                 }
                 Some(decision)
             }
@@ -183,6 +184,7 @@ impl Authenticator {
     ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         Upkeep::rouse(&inner);
+        Sweeper::rouse(&inner);
         async move {
             let _timer = Timer::of_a_miss(&inner.settings.clock);
             inner.revocation.rouse();
@@ -201,7 +203,9 @@ impl Authenticator {
             let slot = read.map_err(|error| inner.refusal_of(error))?;
             let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
             let now = inner.settings.clock.read();
-            let key = Inner::judge(record, &now)?;
+            let rests_on_store = demand == Demand::Own;
+            let renewed = inner.renewals.judged_by(&slot, record, &now, rests_on_store);
+            let key = Inner::judge(renewed.as_ref().unwrap_or(record), &now)?;
             inner.recorder.seen(record, slot.due(), now.monotonic);
             Ok(key)
         }

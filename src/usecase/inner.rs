@@ -6,9 +6,10 @@ use super::{
     access::Recorder,
     authenticated::AuthenticatedKey,
     config::Settings,
-    maintenance::{Settler, Upkeep},
+    maintenance::{Settler, Sweeper, Upkeep},
     rejection::{Rejection, RejectionKind},
     revocation::Revocation,
+    sliding::Renewals,
 };
 use crate::{
     state::{
@@ -33,6 +34,8 @@ pub(super) struct Inner {
     pub(super) settler: Arc<Settler>,
     pub(super) meter: Meter,
     pub(super) upkeep: Upkeep,
+    pub(super) renewals: Renewals,
+    pub(super) sweeper: Sweeper,
 }
 
 impl Inner {

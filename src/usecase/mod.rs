@@ -12,3 +12,4 @@ pub(crate) mod manager;
 mod model;
 pub(crate) mod rejection;
 pub(crate) mod revocation;
+pub(crate) mod sliding;

@@ -138,10 +138,14 @@ impl Curl {
 
     /// Sends it to a server that may be gone.
     pub(crate) fn try_send(&self) -> io::Result<(u16, String)> {
+        self.try_send_as("GET")
+    }
+
+    fn try_send_as(&self, method: &str) -> io::Result<(u16, String)> {
         let Self { header, authority, path } = self;
         let mut stream = TcpStream::connect(authority)?;
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {authority}\r\n{header}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {authority}\r\n{header}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
@@ -256,6 +260,98 @@ fn service_builder_admits_refuses_and_answers_a_preflight() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Beside a Django with real knox, and one with Smarter's tables.
+///
+/// Seen to fail without the feed: what Django revokes is then admitted for ten seconds.
+#[test]
+#[cfg(unix)]
+fn knox_admits_what_django_issued_and_logs_in_and_out() {
+    use crate::support::django::{Django, Place, Schema};
+    for (schema, tables) in [(Schema::Knox, "plain knox's"), (Schema::Smarter, "Smarter's")] {
+        let Some(django) = Django::new(Place::Sqlite, schema) else { return };
+        let user = match schema {
+            Schema::Knox => django.user("ada"),
+            Schema::Smarter => django.member("ada", django.account("1234-5678-9012")).0,
+        };
+        let issued = django.issue(user);
+        let mut command = command("knox");
+        command.env("DATABASE_URL", &django.url).env("LOGIN", format!("{user}:s3cret"));
+        let server = Server::start(command, "Ctrl-C");
+        assert!(
+            server.line_with("Serving").starts_with(&format!("Serving {tables} tables on http"))
+        );
+        let ask = |method, path: &str, header: String| {
+            let curl = Curl { header, path: path.to_owned(), ..server.curls[0].clone() };
+            let (status, answer) = curl.try_send_as(method).unwrap();
+            (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+        };
+        let whoami = |token: &str| ask("GET", "/whoami", format!("Authorization: Token {token}"));
+        let ada = (200, r#"{"user":"ada"}"#.to_owned());
+        let unknown = (401, r#"{"detail":"Invalid token."}"#.to_owned());
+        assert_eq!(whoami(&issued.token), ada);
+        assert_eq!(whoami("guessed"), unknown);
+
+        // base64 of `ID:s3cret`, as both databases have made but one user.
+        let basic = |password| format!("Authorization: Basic {password}");
+        assert_eq!(user, 1);
+        let (status, answer) = ask("POST", "/login/", basic("MTpzM2NyZXQ="));
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(status, 200, "{answer}");
+        let own = answer["token"].as_str().unwrap().to_owned();
+        assert_eq!(whoami(&own), ada);
+        let theirs = django.whoami(Some(format!("Token {own}").as_bytes()));
+        assert_eq!(theirs.body, ada.1, "Django admits what was issued here");
+        for refused in ["MTpndWVzcw==", "!", ""] {
+            assert_eq!(ask("POST", "/login/", basic(refused)).0, 401);
+        }
+        let logout = ask("POST", "/logout/", format!("Authorization: Token {own}"));
+        assert_eq!(logout, (204, String::new()));
+        assert_eq!(whoami(&own), unknown);
+
+        django.delete_key(&issued.digest);
+        let (gone, waits) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while whoami(&issued.token) == ada {
+                    std::thread::yield_now();
+                }
+                let _ = gone.send(());
+            });
+            waits.recv_timeout(Duration::from_secs(5)).expect("Django's deletion was heard of");
+        });
+        assert_eq!(whoami(&issued.token), unknown);
+        let ended = server.interrupt();
+        assert!(ended.contains("Stopped: "), "{ended}");
+    }
+}
+
+#[test]
+fn knox_says_what_is_wrong_with_the_database() {
+    let folder = TempDir::new().unwrap();
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nowhere.local_addr().unwrap();
+    drop(nowhere);
+    let fails = |url: Option<&str>, part: &str| {
+        let mut command = command("knox");
+        match url {
+            Some(url) => command.env("DATABASE_URL", url),
+            None => command.env_remove("DATABASE_URL"),
+        };
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(part), "{url:?}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    };
+    fails(None, "DATABASES");
+    fails(Some("nonsense://what"), "is no URL of");
+    fails(Some(&format!("sqlite:{}", folder.path().join("none.db").display())), "none.db");
+    fails(Some(&format!("sqlite:{}", empty.display())), "knox_authtoken");
+    fails(Some(&format!("postgres://u:s3cret@{address}/db")), "can't be reached");
+    fails(Some(&format!("mysql://u:s3cret@{address}/db")), "can't be reached");
 }
 
 /// Prometheus' side of it: the page of metrics as a scraper has it, over the wire.

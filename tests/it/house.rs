@@ -39,6 +39,7 @@ const SPAWNERS: &[&str] = &[
     "src/usecase/access",
     "src/usecase/revocation",
     "src/usecase/maintenance",
+    "src/usecase/sliding",
     "src/state/cache/flight",
     "src/state/cache/batch",
 ];

@@ -78,6 +78,8 @@ mod scopes;
 #[cfg(all(feature = "tracing", feature = "serde", feature = "metrics"))]
 mod secrets;
 #[cfg(feature = "test-util")]
+mod sliding;
+#[cfg(feature = "test-util")]
 mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -13,6 +13,7 @@ mod flight;
 mod map;
 mod publish;
 mod sieve;
+mod slide;
 mod slot;
 mod suspects;
 mod sync;
@@ -46,7 +47,7 @@ use crate::{
     value::{
         clock::{CLOCK_JUMP_MILLIS, Clock, Monotonic, Reading},
         digest::TokenDigest,
-        key::Record,
+        key::{Record, Slide},
         meter::{Levels, Meter},
         subject::Subject,
         trace::StoreTrouble,
@@ -83,6 +84,8 @@ pub(crate) struct Cache {
     lives: Lives,
     lease: Lease,
     store_timeout: Duration,
+    /// How uses move expiries on, if they do.
+    slide: Option<Slide>,
     /// Calendar minus monotonic clock, in milliseconds, as the last jump left it.
     clock_offset: AtomicI64,
     meter: Meter,
@@ -128,6 +131,7 @@ impl Cache {
             lives: Lives::new(settings),
             lease: Lease::new(short_ttl.is_some()),
             store_timeout,
+            slide: None,
             clock_offset: AtomicI64::new(offset),
             meter,
             trouble: StoreTrouble::default(),
@@ -155,7 +159,8 @@ impl Cache {
             let record = self.usable_until(term.deadline, slot, now).then(|| slot.record())??;
             let has_chores = (now.monotonic >= term.refresh_from
                 && slot.may_be_claimed(now.monotonic))
-                || now.monotonic.as_nanos() >= slot.due().load(Ordering::Relaxed);
+                || now.monotonic.as_nanos() >= slot.due().load(Ordering::Relaxed)
+                || self.slides(slot, record, now);
             let chores = has_chores.then(|| Arc::clone(slot));
             Some(Known::Present { record: Arc::clone(record), chores })
         });

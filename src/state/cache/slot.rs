@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use super::{
@@ -35,8 +35,19 @@ pub(crate) struct Slot {
 }
 
 enum Content {
-    Present(Arc<Record>),
+    Present {
+        record: Arc<Record>,
+        /// Whether its expiry stays as it is, whoever uses the key: it was asked for a later one in
+        /// vain. It takes room that the variant's own number leaves. Relaxed: no other memory hangs on it.
+        stays: AtomicBool,
+    },
     Absent(Box<TokenDigest>),
+}
+
+impl Content {
+    fn present(record: Arc<Record>) -> Self {
+        Self::Present { record, stays: AtomicBool::new(false) }
+    }
 }
 
 impl Slot {
@@ -50,7 +61,7 @@ impl Slot {
         let (content, stripes) = match found {
             Some(record) => {
                 let stripes = fence.stripes_of(&record);
-                (Content::Present(Arc::new(record)), stripes)
+                (Content::present(Arc::new(record)), stripes)
             }
             None => {
                 (Content::Absent(Box::new(digest)), [fence.stripe(&Subject::Digest(digest)); 3])
@@ -65,6 +76,21 @@ impl Slot {
     pub(crate) fn with_snap(mut self, snap: Snap) -> Self {
         self.snap = snap;
         self
+    }
+
+    /// This slot with another record of the same key, of this snap: as old as it is, to be put in its
+    /// place.
+    pub(super) fn telling(&self, record: Arc<Record>, snap: Snap) -> Self {
+        let claimed = self.claimed_until.load(Ordering::Relaxed);
+        Self {
+            content: Content::present(record),
+            snap,
+            loaded_at: self.loaded_at,
+            stripes: self.stripes,
+            cell: AtomicU32::default(),
+            due: AtomicU64::default(),
+            claimed_until: AtomicU64::new(claimed),
+        }
     }
 
     /// Takes over the place of the slot that it replaces, and the recorder's moment if both are of
@@ -90,14 +116,14 @@ impl Slot {
     /// The record, if there is one.
     pub(crate) fn record(&self) -> Option<&Arc<Record>> {
         match &self.content {
-            Content::Present(record) => Some(record),
+            Content::Present { record, .. } => Some(record),
             Content::Absent(_) => None,
         }
     }
 
     pub(crate) fn digest(&self) -> &TokenDigest {
         match &self.content {
-            Content::Present(record) => record.key().digest(),
+            Content::Present { record, .. } => record.key().digest(),
             Content::Absent(digest) => digest,
         }
     }
@@ -116,6 +142,18 @@ impl Slot {
 
     pub(crate) fn due(&self) -> &AtomicU64 {
         &self.due
+    }
+
+    /// Whether a use may still move its expiry on.
+    pub(crate) fn may_slide(&self) -> bool {
+        matches!(&self.content, Content::Present { stays, .. } if !stays.load(Ordering::Relaxed))
+    }
+
+    /// Its expiry stays as it is, until another slot stands in its place.
+    pub(crate) fn stay(&self) {
+        if let Content::Present { stays, .. } = &self.content {
+            stays.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether nothing was revoked since the read that it depends on.

@@ -89,6 +89,17 @@ impl Table {
         standing
     }
 
+    /// Puts `new` in the place of `old`, if that still stands there.
+    pub(crate) fn exchange(&self, old: &Arc<Slot>, new: Slot) {
+        let new = Arc::new(new);
+        self.map.edit(&key(old.digest()), |standing| {
+            if Arc::ptr_eq(standing, old) {
+                new.replace(old);
+                *standing = new;
+            }
+        });
+    }
+
     /// How many slots there are, whatever their state.
     pub(crate) fn len(&self) -> usize {
         self.entries.load(Ordering::Relaxed)

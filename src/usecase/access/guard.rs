@@ -1,13 +1,14 @@
-//! Drains the recorder at the end of a service, and settles what is unknown.
+//! Drains the recorder and what is renewed at the end of a service, and settles what is unknown.
 
 use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::time;
 
 use super::{report::ShutdownReport, worker::pause_after, writer::Writer};
-use crate::usecase::maintenance::Settler;
+use crate::usecase::{maintenance::Settler, sliding::Renewals};
 
-/// Keeps the access recorder, and changes whose outcome is unknown, reachable for a clean end.
+/// Keeps the access recorder, later expiries, and changes whose outcome is unknown, reachable for a
+/// clean end.
 ///
 /// Dropping it detaches the recorder and does not stop it: while its runtime lives, a worker writes
 /// what is queued, and ends once the last clone of the authenticator is gone. A process that is
@@ -16,11 +17,12 @@ use crate::usecase::maintenance::Settler;
 pub struct Guard {
     pub(super) writer: Option<Arc<Writer>>,
     settler: Option<Arc<Settler>>,
+    renewals: Renewals,
 }
 
 impl Guard {
     pub(super) fn new(writer: Option<Arc<Writer>>) -> Self {
-        Self { writer, settler: None }
+        Self { writer, settler: None, renewals: Renewals::default() }
     }
 
     /// Has it settle changes as well.
@@ -28,7 +30,13 @@ impl Guard {
         Self { settler: Some(settler), ..self }
     }
 
-    /// Writes what the recorder still holds, and settles changes whose
+    /// Has it write later expiries as well.
+    pub(in crate::usecase) fn renewing(self, renewals: Renewals) -> Self {
+        Self { renewals, ..self }
+    }
+
+    /// Writes what the recorder still holds, and the later expiries that keys' uses gave them
+    /// ([`sliding_expiry`](crate::AuthenticatorBuilder::sliding_expiry)), and settles changes whose
     /// [outcome is unknown](crate::KeyError::is_outcome_unknown), for at most `deadline`; says what
     /// became of them. Call it when the server has answered its last request.
     ///
@@ -42,9 +50,12 @@ impl Guard {
         let (writer, settler) = (self.writer.as_deref(), self.settler.as_ref());
         let before = writer.map_or(0, |writer| writer.counters.written());
         // The report tells what did not make it.
-        let _ = time::timeout(deadline, both(written(writer), settled(settler))).await;
+        let all = both(both(written(writer), settled(settler)), self.renewals.drain());
+        let _ = time::timeout(deadline, all).await;
         let report = writer.map_or_else(ShutdownReport::off, |w| ShutdownReport::of(w, before));
-        report.with_unsettled(settler.map_or(0, |settler| settler.unsettled()))
+        report
+            .with_unsettled(settler.map_or(0, |settler| settler.unsettled()))
+            .with_unwritten_renewals(self.renewals.held())
     }
 }
 

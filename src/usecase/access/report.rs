@@ -14,6 +14,7 @@ pub struct ShutdownReport {
     lost: u64,
     turned_away: u64,
     unsettled: usize,
+    unwritten_renewals: usize,
     standing: Standing,
 }
 
@@ -33,6 +34,7 @@ impl ShutdownReport {
             lost: 0,
             turned_away: 0,
             unsettled: 0,
+            unwritten_renewals: 0,
             standing: Standing::Off,
         }
     }
@@ -47,12 +49,17 @@ impl ShutdownReport {
             lost: writer.counters.lost(),
             turned_away: writer.counters.turned_away(),
             unsettled: 0,
+            unwritten_renewals: 0,
             standing,
         }
     }
 
     pub(super) fn with_unsettled(self, unsettled: usize) -> Self {
         Self { unsettled, ..self }
+    }
+
+    pub(super) fn with_unwritten_renewals(self, unwritten_renewals: usize) -> Self {
+        Self { unwritten_renewals, ..self }
     }
 
     /// How many times a last use was written, since the authenticator was built.
@@ -92,6 +99,14 @@ impl ShutdownReport {
     pub fn unsettled(&self) -> usize {
         self.unsettled
     }
+
+    /// How many keys' later expiries
+    /// ([`sliding_expiry`](crate::AuthenticatorBuilder::sliding_expiry)) were still unwritten when the
+    /// deadline passed: those keys expire as they would have without their last use.
+    #[must_use]
+    pub fn unwritten_renewals(&self) -> usize {
+        self.unwritten_renewals
+    }
 }
 
 impl fmt::Display for ShutdownReport {
@@ -114,6 +129,9 @@ impl fmt::Display for ShutdownReport {
         }
         if self.unsettled > 0 {
             write!(f, "; {} changes of unknown outcome not settled", self.unsettled)?;
+        }
+        if self.unwritten_renewals > 0 {
+            write!(f, "; {} later expiries unwritten", self.unwritten_renewals)?;
         }
         Ok(())
     }

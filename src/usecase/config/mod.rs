@@ -10,9 +10,10 @@ use super::{
     authenticator::Authenticator,
     events::Events,
     inner::Inner,
-    maintenance::{Settler, Upkeep},
+    maintenance::{Settler, Sweeper, Upkeep},
     manager::Issuing,
     revocation::{FeedSettings, Revocation},
+    sliding::{self, Renewals, SlidingExpiry},
 };
 use crate::{
     state::{
@@ -80,6 +81,8 @@ pub struct AuthenticatorBuilder {
     pub(super) events: Option<Arc<dyn Events>>,
     pub(super) cache: CacheSettings,
     pub(super) feed: FeedSettings,
+    pub(super) sliding: Option<SlidingExpiry>,
+    pub(super) sweep_every: Option<Duration>,
 }
 
 impl AuthenticatorBuilder {
@@ -106,6 +109,8 @@ impl AuthenticatorBuilder {
             events: None,
             cache: DEFAULTS,
             feed: FeedSettings::default(),
+            sliding: None,
+            sweep_every: None,
         }
     }
 
@@ -176,6 +181,8 @@ impl AuthenticatorBuilder {
     pub fn build(mut self) -> Result<(Authenticator, Guard), ConfigError> {
         check::cache(&self.cache)?;
         let feed = self.feed.checked(&mut self.cache)?;
+        let slide = self.sliding.map(SlidingExpiry::checked).transpose()?;
+        let sweeper = Sweeper::new(self.sweep_every)?;
         check::management(self.max_grace, self.platform.as_ref())?;
         let mut prefixes = self.checksummed_prefixes;
         prefixes.extend(self.token_format.checksummed_prefix().map(Into::into));
@@ -199,9 +206,17 @@ impl AuthenticatorBuilder {
         };
         let (store, clock, meter) =
             (Arc::clone(&self.store), settings.clock.clone(), Meter::default());
-        let cache = Arc::new(Cache::new(store, clock, &self.cache, meter.clone()));
+        // Where nothing can be written, nothing is renewed.
+        let slide = slide.filter(|_| sliding::is_possible(self.repository.is_some()));
+        let cache = Cache::new(store, clock, &self.cache, meter.clone()).sliding(slide);
+        let cache = Arc::new(cache);
         let settler = Arc::new(Settler::new(Arc::clone(&cache), self.repository.clone()));
-        let guard = recorder.guard().settling(Arc::clone(&settler));
+        let repository = self.repository.clone();
+        let renewals = slide.zip(repository).map(|(slide, repository)| {
+            Renewals::new(repository, &cache, &settler, &settings.clock, slide)
+        });
+        let renewals = renewals.unwrap_or_default();
+        let guard = recorder.guard().settling(Arc::clone(&settler)).renewing(renewals.clone());
         let revocation = Revocation::new(feed, &cache, &settings.clock, &meter);
         revocation.rouse();
         let inner = Inner {
@@ -214,6 +229,8 @@ impl AuthenticatorBuilder {
             settler,
             meter,
             upkeep: Upkeep::default(),
+            renewals,
+            sweeper,
         };
         Ok((Authenticator::from_inner(inner), guard))
     }

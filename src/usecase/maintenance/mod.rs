@@ -1,5 +1,5 @@
 //! What goes on in the background for as long as an authenticator lives: settling changes whose outcome
-//! is unknown, and publishing what was counted.
+//! is unknown, deleting what has expired, and publishing what was counted.
 //!
 //! # Rules of settling
 //! 1. From its loss until it was made good, nothing is admitted or refused about a change's subjects.
@@ -15,6 +15,7 @@ mod goal;
 mod queue;
 mod repair;
 mod settler;
+mod sweeper;
 mod tender;
 mod upkeep;
 
@@ -22,4 +23,6 @@ pub(super) use goal::{Change, Goal, is_claim};
 pub(super) use queue::Places;
 pub(super) use repair::Repair;
 pub(super) use settler::Settler;
+pub(super) use sweeper::Sweeper;
+pub(super) use tender::Failure;
 pub(super) use upkeep::Upkeep;

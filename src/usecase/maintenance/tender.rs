@@ -28,7 +28,7 @@ const LAST_TRIES: u32 = 3;
 
 /// How a try failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::usecase) enum Failure {
     Store(StoreError),
     TooSlow,
     Panic,

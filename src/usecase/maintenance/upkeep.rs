@@ -79,6 +79,7 @@ impl Inner {
         let mut levels = Levels::default();
         self.cache.read_off(&mut levels);
         self.recorder.read_off(&mut levels);
+        self.renewals.read_off(&mut levels);
         self.revocation.read_off(&mut levels);
         levels
     }
@@ -87,10 +88,13 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.settler.close();
+        self.renewals.close();
+        self.sweeper.close();
         if Meter::IS_ON {
             // What a gauge measured is gone; what a counter counted stays.
             let mut levels = Levels::default();
             self.recorder.read_off(&mut levels);
+            self.renewals.read_off(&mut levels);
             levels.queued = 0;
             // A recorder that panics must not turn an unwinding into an abort.
             let _ = catch_unwind(AssertUnwindSafe(|| self.publish(levels)));

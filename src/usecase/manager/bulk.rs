@@ -49,6 +49,23 @@ impl KeyManager {
         self.change_all(filter, Some(&owner), now, writes).await
     }
 
+    /// Deletes every key with which the owner gets in, expired and inactive ones included. Says how many.
+    /// It goes on in batches, as [`revoke_all`](Self::revoke_all) does.
+    ///
+    /// # Errors
+    /// `is_forbidden` on behalf of anybody but the owner and superusers; `is_unavailable` when an earlier
+    /// change to one of its keys is not settled yet; `is_outcome_unknown` when the store failed on the way.
+    pub async fn delete_all(&self, owner: impl Into<OwnerId>) -> Result<u64, KeyError> {
+        let (owner, now) = (owner.into(), self.now());
+        self.may_rule(Some(&owner)).await?;
+        // Where a key can be of one user's profile and let another one in, that one's stay.
+        let writes = |family: &Family| {
+            let is_theirs = family.key.owner().id() == &owner;
+            if is_theirs { deletion(family, now) } else { Vec::new() }
+        };
+        self.change_all(KeyFilter::all().owner(&owner), Some(&owner), now, writes).await
+    }
+
     /// Deletes the keys that expired before this moment, which is not in the future. Says how many. A
     /// key that [replaced](Self::rotate) one which is still in its grace is left until that is over.
     /// It goes on in batches, as [`revoke_all`](Self::revoke_all) does.

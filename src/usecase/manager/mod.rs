@@ -10,6 +10,8 @@
 
 mod bulk;
 mod change;
+#[cfg(feature = "axum")]
+mod count;
 mod create;
 mod error;
 mod import;

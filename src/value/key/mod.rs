@@ -4,12 +4,14 @@ mod id;
 mod last_use;
 mod record;
 mod setters;
+mod slide;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 use self::last_use::LastUse;
+pub(crate) use self::slide::Slide;
 pub use self::{
     id::KeyId,
     record::{Record, Status},

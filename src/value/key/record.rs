@@ -60,6 +60,13 @@ impl Record {
         self.data.as_ref()?.downcast_ref()
     }
 
+    /// This record with another expiry; what it says of the key apart from that, it says as before.
+    pub(crate) fn expiring_at(&self, expires_at: DateTime<Utc>) -> Self {
+        let mut other = self.clone();
+        other.key.expires_at = Some(expires_at);
+        other
+    }
+
     /// The one judgement: may this key be used at `now`? The order is knox's, where expiry is
     /// judged before the owner's status, and then Smarter's, which asks knox before it looks at the
     /// key's own flag.

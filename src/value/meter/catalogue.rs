@@ -14,6 +14,8 @@ const REVOCATIONS: &str = "token_auth_revocations_total";
 const FEED_GAPS: &str = "token_auth_feed_gaps_total";
 const WRITTEN: &str = "token_auth_recorder_written_total";
 const DROPPED: &str = "token_auth_recorder_dropped_total";
+const RENEWED: &str = "token_auth_renewals_written_total";
+const NOT_RENEWED: &str = "token_auth_renewals_dropped_total";
 const ENTRIES: &str = "token_auth_cache_entries";
 const IN_FLIGHT: &str = "token_auth_store_reads_in_flight";
 const QUEUED: &str = "token_auth_recorder_queued";
@@ -73,11 +75,24 @@ pub(super) fn refusals(reason: &'static str) -> Series {
 }
 
 /// Totals that somebody else keeps.
-pub(super) fn totals(levels: &Levels) -> [(Series, u64); 3] {
+pub(super) fn totals(levels: &Levels) -> [(Series, u64); 7] {
     [
         (Series { name: WRITTEN, label: None }, levels.uses_written),
         (Series { name: DROPPED, label: Some(("reason", "full")) }, levels.uses_turned_away),
         (Series { name: DROPPED, label: Some(("reason", "given_up")) }, levels.uses_lost),
+        (Series { name: RENEWED, label: None }, levels.renewals_written),
+        (
+            Series { name: NOT_RENEWED, label: Some(("reason", "full")) },
+            levels.renewals_turned_away,
+        ),
+        (
+            Series { name: NOT_RENEWED, label: Some(("reason", "overtaken")) },
+            levels.renewals_overtaken,
+        ),
+        (
+            Series { name: NOT_RENEWED, label: Some(("reason", "given_up")) },
+            levels.renewals_given_up,
+        ),
     ]
 }
 
@@ -110,6 +125,8 @@ pub(super) fn describe() {
         (FEED_GAPS, "Moments at which the revocation feed may have missed something."),
         (WRITTEN, "Times of last use that were written to the key store."),
         (DROPPED, "Times of last use that were not written, by reason."),
+        (RENEWED, "Later expiries of keys in use that were written to the key store."),
+        (NOT_RENEWED, "Later expiries of keys in use that were not written, by reason."),
     ];
     for (name, text) in counters {
         describe_counter!(name, Unit::Count, text);

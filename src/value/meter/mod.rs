@@ -72,6 +72,14 @@ pub(crate) struct Levels {
     pub(crate) uses_turned_away: u64,
     /// Last uses that were queued and given up, since then.
     pub(crate) uses_lost: u64,
+    /// Later expiries written, since then.
+    pub(crate) renewals_written: u64,
+    /// Uses that found no room for a later expiry, since then.
+    pub(crate) renewals_turned_away: u64,
+    /// Later expiries that were too late for their rows, since then.
+    pub(crate) renewals_overtaken: u64,
+    /// Later expiries that were given up, since then.
+    pub(crate) renewals_given_up: u64,
     /// Keys in the cache.
     pub(crate) present: usize,
     /// Tokens in the cache that are known to be none.

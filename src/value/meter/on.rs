@@ -32,7 +32,7 @@ struct Published {
     /// Which one, by its address.
     recorder: usize,
     counts: [u64; COUNTERS],
-    totals: [u64; 3],
+    totals: [u64; 7],
     gauges: [usize; 7],
 }
 

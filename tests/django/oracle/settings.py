@@ -8,6 +8,7 @@
 | ORACLE_TOKEN | `knox` (the default), or `people` for a token model of those users' |
 | ORACLE_APPS | more apps, separated by commas: `rest_framework.authtoken` has DRF's own tokens |
 | ORACLE_KNOX | knox's settings as JSON, durations in seconds |
+| ORACLE_LOGIN | by what a login authenticates: classes of DRF's, separated by commas; `Basic` by default |
 | ORACLE_USE_TZ | `0` stores local times without a zone |
 | ORACLE_TIME_ZONE | the site's time zone, UTC by default |
 | ORACLE_DATABASE_TIME_ZONE | the zone that the database's own times are in, where they have none |
@@ -69,7 +70,10 @@ MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 ROOT_URLCONF = "oracle.urls"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.BasicAuthentication"]
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        f"rest_framework.authentication.{name}Authentication"
+        for name in os.environ.get("ORACLE_LOGIN", "Basic").split(",")
+    ]
 }
 # A request that fails is answered with 500; the trace of it is nobody's business, as it may show a token.
 LOGGING = {"version": 1, "disable_existing_loggers": True, "root": {"handlers": []}}

@@ -1,6 +1,6 @@
 """Where the site answers."""
 
-from django.urls import path
+from django.urls import include, path
 from knox import views as knox
 
 from oracle import views
@@ -11,4 +11,6 @@ urlpatterns = [
     path("login", knox.LoginView.as_view()),
     path("logout", knox.LogoutView.as_view()),
     path("logoutall", knox.LogoutAllView.as_view()),
+    # The same behind a slash, as knox itself has them.
+    path("", include("knox.urls")),
 ]

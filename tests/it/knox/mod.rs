@@ -1,6 +1,12 @@
 //! What holds beside a Django with real knox, or with Smarter's tables, on each of its databases.
 
+#[cfg(all(feature = "axum", feature = "test-util", feature = "knox"))]
+mod both;
 mod fixture;
+#[cfg(all(feature = "axum", feature = "test-util", feature = "knox"))]
+mod login;
+#[cfg(all(feature = "test-util", feature = "knox"))]
+mod refresh;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod values;
 #[cfg(all(feature = "axum", feature = "test-util"))]

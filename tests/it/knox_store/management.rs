@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_token_auth::{
-    Authenticator, Issuing, KeyFilter, KeyManager, KeyUpdate, NewKey, Owner, Page, Record,
-    Rotation, store::KeyStore as _,
+    Authenticator, DigestAlgorithm, Issuing, KeyFilter, KeyManager, KeyUpdate, NewKey, Owner, Page,
+    Record, Rotation, TokenDigest, store::KeyStore as _,
 };
 
 use super::on_each;
@@ -84,6 +84,45 @@ async fn a_deletion_takes_all_rows() {
             assert!(digests(&site, "llm_client_llmclientapikey", "api_key_id").await == left);
         }
         assert!(keys.delete(goes.id()).await.unwrap_err().is_not_found());
+    })
+    .await;
+}
+
+/// As knox's own `logoutall/`: by whom a key lets in, and not by whose profile it is.
+///
+/// Seen to fail on Smarter's tables with every key deleted that the filter lists: other people's went, too.
+#[tokio::test]
+async fn all_that_let_a_user_in_are_deleted() {
+    on_each(async |site, is_smarter| {
+        site.users(&[2]).await;
+        if is_smarter {
+            site.profile(2, 2, 1).await;
+        }
+        let (past, never) = (site.at("2026-01-02 03:04:05"), "NULL".to_owned());
+        let mut theirs = Vec::new();
+        for (token, user, profile, is_active, expiry) in [
+            ("expired", 1, 1, true, &past),
+            ("of another's profile", 1, 2, true, &never),
+            ("inactive", 1, 1, false, &never),
+            ("of their profile, for another", 2, 1, true, &never),
+            ("another's", 2, 2, true, &never),
+        ] {
+            let digest = TokenDigest::of(DigestAlgorithm::Sha512, token).to_hex();
+            site.token(&digest, user, expiry).await;
+            if is_smarter {
+                site.key(&digest, profile, is_active).await;
+            }
+            theirs.extend((user == 2).then_some(digest));
+        }
+        theirs.sort_unstable();
+        let (_, keys) = manager(&site).await;
+        assert_eq!(keys.delete_all("1").await.unwrap(), 3);
+        assert!(digests(&site, "knox_authtoken", "digest").await == theirs);
+        if is_smarter {
+            assert!(digests(&site, "drf_smarterauthtoken", "authtoken_ptr_id").await == theirs);
+        }
+        assert_eq!(keys.delete_all("1").await.unwrap(), 0);
+        assert!(keys.on_behalf_of("1").delete_all("2").await.unwrap_err().is_forbidden());
     })
     .await;
 }

@@ -5,6 +5,7 @@
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;
+#[cfg(feature = "test-util")]
 mod feed;
 mod holds;
 mod lookup;
