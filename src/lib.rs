@@ -107,6 +107,8 @@ pub mod store {
         KeyRepository, KeyStore, KeyUse, KeyWrite, OwnerEdit, RevocationChannel, RevocationFeed,
         Standing, StoreError,
     };
+    #[cfg(feature = "knox")]
+    pub use crate::state::store::{TokenPage, TokenPlace, TokenTable, TokenTableKind};
 }
 
 /// What tests of one's own service need (`test-util`).
