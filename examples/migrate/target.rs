@@ -49,8 +49,11 @@ impl Target {
         if let Some(guard) = self.guard {
             guard.shutdown(Duration::from_secs(10)).await;
         }
-        if let Some(file) = self.file.filter(|_| !self.is_dry) {
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&file).await?;
+        if let Some(file) = self.file {
+            if !self.is_dry {
+                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&file).await?;
+            }
+            file.close().await;
         }
         Ok(())
     }
