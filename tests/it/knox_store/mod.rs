@@ -14,6 +14,7 @@ mod ownership;
 mod rights;
 mod rows;
 mod start;
+mod tokens;
 
 use std::future::Future;
 

@@ -104,7 +104,7 @@ async fn what_is_in_the_way_is_told_and_stays() {
             assert_eq!((counted(&printed, moved), counted(&printed, "not moved")), (1, 2));
             assert_eq!(counted(&printed, "another key in the new database has its digest"), 1);
             assert_eq!(counted(&printed, "the new database has another owner of this id"), 1);
-            let named = format!("(****{} of ada…)", &of_ada.digest[124..]);
+            let named = format!(": ****{} of ada\n", &of_ada.digest[124..]);
             assert!(printed.contains(&named), "{printed}");
             if !dry {
                 assert_eq!(counted(&printed, "of an owner whose flags or accounts are others"), 1);

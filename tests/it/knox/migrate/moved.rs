@@ -47,12 +47,12 @@ async fn knox_s_tokens_and_drf_s_own_go_on_working() {
         let [knox, of_drf] = printed.split("Drf: ").collect::<Vec<_>>()[..] else {
             panic!("{printed}")
         };
-        assert!(knox.starts_with(&format!("Knox: {} rows", TOKENS + 3)), "{knox}");
+        assert!(knox.starts_with(&format!("Knox: {0} of {0} rows", TOKENS + 3)), "{knox}");
         assert_eq!(counted(knox, "moved"), TOKENS + 2);
         assert_eq!(counted(knox, "refused until their owner is activated"), 1);
         assert_eq!(counted(knox, "not moved"), 1);
         assert_eq!(counted(knox, "it has expired"), 1);
-        assert!(of_drf.starts_with("2 rows"), "{of_drf}");
+        assert!(of_drf.starts_with("2 of 2 rows"), "{of_drf}");
         assert_eq!((counted(of_drf, "moved"), counted(of_drf, "not moved")), (2, 0));
         for secret in [&tokens[0][..20], &drf[..20], &inactive.digest[..20]] {
             assert!(!printed.contains(secret), "{printed}");
@@ -122,7 +122,7 @@ async fn smarter_s_keys_keep_what_is_known_of_them() {
         let bare = django.issue_with(ada, json!({ "parent_only": true }));
 
         let printed = run(&django.url, &target, &[]);
-        assert!(printed.starts_with("Smarter: 4 rows"), "{printed}");
+        assert!(printed.starts_with("Smarter: 4 of 4 rows"), "{printed}");
         assert_eq!(counted(&printed, "moved"), 3);
         assert_eq!(counted(&printed, "refused until they are activated"), 1);
         assert_eq!(counted(&printed, "now their user's own"), 1);

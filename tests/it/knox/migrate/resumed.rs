@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// How many imports are under way at a time.
+const AT_A_TIME: u32 = 16;
+
 /// Optimized where the counts are in full: it is then measured, too.
 fn program(is_full: bool) -> Command {
     let debug = command("migrate");
@@ -37,7 +40,7 @@ fn program(is_full: bool) -> Command {
 /// PostgreSQL. Killed once, at a third of them in full; the run after it ends the work, and one more finds
 /// nothing to do. Memory does not grow with their number.
 ///
-/// Seen to fail with a page that begins one row too late (a row of each page is lost).
+/// Seen to fail with pages that begin too late, by which some rows are lost.
 #[tokio::test]
 async fn a_run_that_is_killed_is_ended_by_another() {
     let count = rounds(2_000, 100_000) as u32;
@@ -71,9 +74,10 @@ async fn a_run_that_is_killed_is_ended_by_another() {
         let resumed = start(is_full, &django, &target).wait_with_output().unwrap();
         let printed = succeeds(&resumed);
         let second = begun.elapsed();
-        let there = u32::try_from(there).unwrap();
-        assert_eq!(counted(&printed, "there already"), there);
-        assert_eq!(counted(&printed, "moved"), count - there);
+        // A server may end what it was told before the kill.
+        let (already, asked) = (counted(&printed, "there already"), u32::try_from(there).unwrap());
+        assert!((asked..=asked + AT_A_TIME).contains(&already), "{asked}, {already}");
+        assert_eq!(counted(&printed, "moved"), count - already);
         assert_eq!(counted(&printed, "not moved"), 0);
         assert_eq!(target.keys().await, i64::from(count));
         let printed = start(is_full, &django, &target).wait_with_output().unwrap();
