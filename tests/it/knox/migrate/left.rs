@@ -53,12 +53,16 @@ async fn rows_that_are_no_keys_are_told_and_not_moved() {
         let orphan = format!("SET user_id = 9 WHERE digest = '{}'", digest("orphan"));
         site.run(&format!("{past}UPDATE knox_authtoken {orphan}")).await;
 
+        if kind == Kind::Sqlite {
+            let columns = "created, user_id, expiry, token_key";
+            let blob = format!("SELECT x'616263', {columns} FROM knox_authtoken LIMIT 1");
+            site.run(&format!("INSERT INTO knox_authtoken (digest, {columns}) {blob}")).await;
+        }
+
         let printed = run(&site.url, &target, &[]);
-        assert_eq!(
-            (counted(&printed, "moved"), counted(&printed, "not moved")),
-            (2, 6),
-            "{kind:?}"
-        );
+        let counts = (counted(&printed, "moved"), counted(&printed, "not moved"));
+        assert_eq!(counts, (2, 6), "{kind:?}");
+        assert_eq!(printed.contains("1 not seen: "), kind == Kind::Sqlite, "{printed}");
         for (reason, count) in [
             ("it has expired", 1),
             ("a row is no key: an older knox hashed it otherwise", 1),
