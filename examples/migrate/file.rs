@@ -5,11 +5,11 @@ use std::{error::Error, str::FromStr as _};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tower_token_auth::{Authenticator, DigestAlgorithm::Sha512, SqliteStore};
 
-use super::target::Target;
+use super::target::{Target, unreachable};
 
 pub(crate) async fn open(url: &str, is_dry: bool) -> Result<Option<Target>, Box<dyn Error>> {
     let options = match url.strip_prefix("sqlite:") {
-        Some(_) => SqliteConnectOptions::from_str(url)?,
+        Some(_) => SqliteConnectOptions::from_str(url).map_err(unreachable)?,
         None => SqliteConnectOptions::new().filename(url),
     };
     // A power cut may take the last keys, and no more than that: they are moved by the next run, and
@@ -20,7 +20,8 @@ pub(crate) async fn open(url: &str, is_dry: bool) -> Result<Option<Target>, Box<
         false => options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
     };
     let options = options.synchronous(SqliteSynchronous::Normal);
-    let file = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    let file = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    let file = file.map_err(unreachable)?;
     let asked = "SELECT count(*) FROM sqlite_schema WHERE name = 'token_auth_keys'";
     let tables: i64 = sqlx::query_scalar(asked).fetch_one(&file).await?;
     if is_dry && tables == 0 {

@@ -1,5 +1,6 @@
 //! Moves the tokens of a Django — knox's, Smarter's or DRF's own — into this crate's tables, where they
-//! go on working. Ended on the way, it is started again: what is there is left as it is.
+//! go on working. Ended on the way, it is started again: what is there is left as it is. A key that was
+//! deleted there meanwhile comes back by that, unless Django has deleted it as well.
 //!
 //! `cargo run --release --example migrate --features full -- --from mysql://… --to keys.db --dry-run`
 

@@ -42,7 +42,9 @@ impl Report {
                 *count += 1;
                 let record = record.filter(|_| named.len() < NAMED);
                 named.extend(record.map(|record| {
-                    format!("{} of {}", record.key().identifier(), record.owner().username())
+                    // A name may hold anything, and a terminal obeys some of it.
+                    let username = record.owner().username().escape_debug();
+                    format!("{} of {username}", record.key().identifier())
                 }));
             }
             (Fate::Moved { as_other }, record) => {

@@ -10,6 +10,11 @@ use super::file;
 /// How many keys are written at a time: PostgreSQL syncs its log for all of them together.
 pub(crate) const AT_A_TIME: usize = 16;
 
+/// The URL is not repeated: it may hold a password.
+pub(crate) fn unreachable(error: sqlx::Error) -> String {
+    format!("the new database can't be opened ({error}); check what --to names")
+}
+
 #[derive(Default)]
 pub(crate) struct Target {
     /// `None` on a dry run over a database that has no tables of ours yet.
@@ -31,7 +36,7 @@ impl Target {
 
     async fn postgres(url: &str, is_dry: bool) -> Result<Option<Self>, Box<dyn Error>> {
         if is_dry {
-            let mut link = PgConnection::connect(url).await?;
+            let mut link = PgConnection::connect(url).await.map_err(unreachable)?;
             let asked = sqlx::query_scalar("SELECT to_regclass('token_auth_keys') IS NOT NULL");
             let has_tables: bool = asked.fetch_one(&mut link).await?;
             if !has_tables {

@@ -19,7 +19,7 @@ async fn wrong_input_is_told_and_changes_nothing() {
     let target = Target::file();
     let site = Site::new(Kind::Sqlite, false).await.unwrap();
     let empty = Site::empty(Kind::Sqlite).await.unwrap();
-    let wrong: [(&[&str], &str); 9] = [
+    let wrong: [(&[&str], &str); 11] = [
         (&[], "--from names no database"),
         (&["--from", &site.url], "--to names no database"),
         (&["--from"], "--from needs a value"),
@@ -28,6 +28,8 @@ async fn wrong_input_is_told_and_changes_nothing() {
         (&["--from", "redis://u:s3cret@h/d", "--to", "x.db"], "no URL of `postgres://`"),
         (&["--from", &site.url, "--to", "mysql://u:s3cret@h/d"], "--to is no URL of postgres://"),
         (&["--from", &site.url, "--to", "x.db", "--time-zone", "Rome"], "`Rome` is no zone"),
+        (&["--from", &site.url, "--to", "no/such/folder.db"], "check what --to names"),
+        (&["--from", "no-such.db", "--to", "x.db"], "can't use the Django database `no-such.db`"),
         (&["--from", &empty.url, "--to", "x.db"], "there is no table `knox_authtoken`"),
     ];
     let folder = tempfile::tempdir().unwrap();

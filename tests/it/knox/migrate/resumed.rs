@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
 };
@@ -22,8 +23,8 @@ use crate::{
 const AT_A_TIME: u32 = 16;
 
 /// Optimized where the counts are in full: it is then measured, too.
-fn program(is_full: bool) -> Command {
-    let debug = command("migrate");
+fn program(is_full: bool) -> PathBuf {
+    let debug = PathBuf::from(command("migrate").get_program());
     if !is_full {
         return debug;
     }
@@ -32,8 +33,8 @@ fn program(is_full: bool) -> Command {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(built.unwrap().success());
-    let path = debug.get_program().to_str().unwrap().replace("/debug/", "/release/");
-    Command::new(path)
+    let path = debug.to_str().unwrap().replace("/debug/", "/release/");
+    path.into()
 }
 
 /// 100,000 keys with `TOKEN_AUTH_FULL=1`, otherwise 2,000, from SQLite to SQLite and from PostgreSQL to
@@ -45,6 +46,7 @@ fn program(is_full: bool) -> Command {
 async fn a_run_that_is_killed_is_ended_by_another() {
     let count = rounds(2_000, 100_000) as u32;
     let is_full = count > 2_000;
+    let program = program(is_full);
     for place in [Place::Sqlite, Place::Postgres] {
         let Some(django) = Django::new(place, Schema::Knox) else { return };
         let target = match place {
@@ -58,7 +60,7 @@ async fn a_run_that_is_killed_is_ended_by_another() {
         let tokens = django.issue_many(&users, count);
 
         let enough = if is_full { i64::from(count) / 3 } else { 1 };
-        let mut killed = start(is_full, &django, &target);
+        let mut killed = start(&program, &django, &target);
         let (begun, mut most) = (now(), 0);
         let keys = async || target.number("SELECT count(*) FROM token_auth_keys").await;
         while keys().await.unwrap_or(0) < enough {
@@ -71,7 +73,7 @@ async fn a_run_that_is_killed_is_ended_by_another() {
         assert!((1..i64::from(count)).contains(&there), "{there} of {count}");
 
         let begun = now();
-        let resumed = start(is_full, &django, &target).wait_with_output().unwrap();
+        let resumed = start(&program, &django, &target).wait_with_output().unwrap();
         let printed = succeeds(&resumed);
         let second = begun.elapsed();
         // A server may end what it was told before the kill.
@@ -80,7 +82,7 @@ async fn a_run_that_is_killed_is_ended_by_another() {
         assert_eq!(counted(&printed, "moved"), count - already);
         assert_eq!(counted(&printed, "not moved"), 0);
         assert_eq!(target.keys().await, i64::from(count));
-        let printed = start(is_full, &django, &target).wait_with_output().unwrap();
+        let printed = start(&program, &django, &target).wait_with_output().unwrap();
         assert_eq!(counted(&succeeds(&printed), "there already"), count);
         assert_eq!(target.keys().await, i64::from(count), "doubled");
         println!(
@@ -103,8 +105,8 @@ async fn a_run_that_is_killed_is_ended_by_another() {
     }
 }
 
-fn start(is_full: bool, django: &Django, target: &Target) -> Child {
-    let mut command = program(is_full);
+fn start(program: &Path, django: &Django, target: &Target) -> Child {
+    let mut command = Command::new(program);
     with(&mut command, &django.url, target, &[]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -39,7 +39,8 @@ pub enum TokenTableKind {
     Knox,
     /// django-rest-knox's, with Smarter's rows beside it.
     Smarter,
-    /// That of Django REST framework's own `TokenAuthentication`, which keeps the tokens themselves.
+    /// That of Django REST framework's own `TokenAuthentication`, which keeps the tokens themselves. Where
+    /// its database takes a token in another case for the same one, as MySQL does, that ends with the move.
     Drf,
 }
 
