@@ -9,7 +9,7 @@ use super::target::{Target, unreachable};
 
 pub(crate) async fn open(url: &str, is_dry: bool) -> Result<Option<Target>, Box<dyn Error>> {
     let options = match url.strip_prefix("sqlite:") {
-        Some(_) => SqliteConnectOptions::from_str(url).map_err(unreachable)?,
+        Some(_) => SqliteConnectOptions::from_str(url).map_err(|error| unreachable(&error))?,
         None => SqliteConnectOptions::new().filename(url),
     };
     // A power cut may take the last keys, and no more than that: they are moved by the next run, and
@@ -21,7 +21,7 @@ pub(crate) async fn open(url: &str, is_dry: bool) -> Result<Option<Target>, Box<
     };
     let options = options.synchronous(SqliteSynchronous::Normal);
     let file = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-    let file = file.map_err(unreachable)?;
+    let file = file.map_err(|error| unreachable(&error))?;
     let asked = "SELECT count(*) FROM sqlite_schema WHERE name = 'token_auth_keys'";
     let tables: i64 = sqlx::query_scalar(asked).fetch_one(&file).await?;
     if is_dry && tables == 0 {

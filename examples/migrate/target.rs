@@ -11,7 +11,7 @@ use super::file;
 pub(crate) const AT_A_TIME: usize = 16;
 
 /// The URL is not repeated: it may hold a password.
-pub(crate) fn unreachable(error: sqlx::Error) -> String {
+pub(crate) fn unreachable(error: &sqlx::Error) -> String {
     format!("the new database can't be opened ({error}); check what --to names")
 }
 
@@ -36,7 +36,7 @@ impl Target {
 
     async fn postgres(url: &str, is_dry: bool) -> Result<Option<Self>, Box<dyn Error>> {
         if is_dry {
-            let mut link = PgConnection::connect(url).await.map_err(unreachable)?;
+            let mut link = PgConnection::connect(url).await.map_err(|error| unreachable(&error))?;
             let asked = sqlx::query_scalar("SELECT to_regclass('token_auth_keys') IS NOT NULL");
             let has_tables: bool = asked.fetch_one(&mut link).await?;
             if !has_tables {
