@@ -108,6 +108,8 @@ pub mod store {
         KeyRepository, KeyStore, KeyUse, KeyWrite, OwnerEdit, RevocationChannel, RevocationFeed,
         Standing, StoreError,
     };
+    #[cfg(feature = "knox")]
+    pub use crate::state::store::{TokenPage, TokenPlace, TokenTable, TokenTableKind};
 }
 
 /// What a service beside django-rest-knox is set up with, where it is to answer as that does: its settings

@@ -37,7 +37,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
     examples.collect()
 });
 
-fn command(example: &str) -> Command {
+pub(crate) fn command(example: &str) -> Command {
     let path = BUILT.get(example).unwrap_or_else(|| panic!("there is no example {example}"));
     let mut command = Command::new(path);
     command.env("ADDR", "127.0.0.1:0");

@@ -32,7 +32,9 @@ pub(crate) use erased::{DynFeed, DynRepository, DynStore};
 pub use error::StoreError;
 pub use feed::{Heard, RevocationFeed};
 #[cfg(feature = "knox")]
-pub use knox::{KnoxFeed, KnoxOptions, KnoxStore};
+pub use knox::{
+    KnoxFeed, KnoxOptions, KnoxStore, TokenPage, TokenPlace, TokenTable, TokenTableKind,
+};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresStore};

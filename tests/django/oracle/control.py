@@ -96,6 +96,17 @@ def issue(user, parent_only=False, **fields):
 
 
 @command
+def issue_many(users, count):
+    """Has them issued to the users in turn, in one transaction; says the tokens alone."""
+    from django.contrib.auth import get_user_model
+    from django.db import transaction
+
+    owners = [get_user_model().objects.get(pk=user) for user in users]
+    with transaction.atomic():
+        return [key_model().objects.create(owners[at % len(owners)])[1] for at in range(count)]
+
+
+@command
 def plant(user, token, expiry=None, **fields):
     """Saves a key for a token of one's own, as knox would have: knox makes random ones alone."""
     from knox.crypto import hash_token

@@ -5,6 +5,15 @@ mod both;
 mod fixture;
 #[cfg(all(feature = "axum", feature = "test-util", feature = "knox"))]
 mod login;
+#[cfg(all(
+    unix,
+    feature = "knox",
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "axum",
+    feature = "util"
+))]
+mod migrate;
 #[cfg(all(feature = "test-util", feature = "knox"))]
 mod refresh;
 #[cfg(all(feature = "axum", feature = "test-util"))]

@@ -15,6 +15,7 @@ mod ownership;
 mod rights;
 mod rows;
 mod start;
+mod tokens;
 
 use std::future::Future;
 

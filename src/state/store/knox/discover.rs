@@ -15,7 +15,7 @@ use crate::value::owner::AccountId;
 /// The account number of Smarter's platform.
 const PLATFORM: &str = "3141-5926-5359";
 /// The length of knox 5's `token_key`; 4.2 kept 8 characters.
-const TOKEN_KEY: u32 = 15;
+pub(super) const TOKEN_KEY: u32 = 15;
 
 pub(super) async fn discover(
     session: &mut Session,
@@ -32,32 +32,37 @@ pub(super) async fn discover(
     versions(&tokens)?;
     tokens.require(&["digest", "created", "user_id", "expiry", "token_key"])?;
     tokens.require_moments(dialect, &["created", "expiry"])?;
+    let owners = owners(session, dialect, options, &tokens).await?;
+    let smarter = smarter(session, dialect, options).await?;
+    Ok(Schema { dialect, zone: options.zone, tokens: tokens.quoted, owners, smarter })
+}
+
+/// The users' table, and that the tokens name its rows.
+pub(super) async fn owners(
+    session: &mut Session,
+    dialect: Dialect,
+    options: &KnoxOptions,
+    tokens: &Table,
+) -> Result<Owners, Trouble> {
     let owners = find(session, dialect, options, &options.owner_table).await?.ok_or_else(|| {
         missing(&options.owner_table, "name the users' table by `KnoxOptions::owner_table`")
     })?;
     owners.require(&[&options.owner_id, &options.username, "is_active"])?;
-    let owner_ids = Ids::of_type(owners.type_of(&options.owner_id), dialect);
-    if Ids::of_type(tokens.type_of("user_id"), dialect) != owner_ids {
+    let ids = Ids::of_type(owners.type_of(&options.owner_id), dialect);
+    if Ids::of_type(tokens.type_of("user_id"), dialect) != ids {
         return Err(Trouble::Schema(format!(
             "`user_id` of the table `{}` is of another kind than `{}` of `{}`, so that it names other \
              rows; name the table of AUTH_USER_MODEL by `KnoxOptions::owner_table`",
             tokens.name, options.owner_id, owners.name
         )));
     }
-    let smarter = smarter(session, dialect, options).await?;
-    Ok(Schema {
-        dialect,
-        zone: options.zone,
-        tokens: tokens.quoted,
-        owners: Owners {
-            ids: owner_ids,
-            id: dialect.quote(&options.owner_id),
-            username: dialect.quote(&options.username),
-            has_staff: owners.has("is_staff"),
-            has_superusers: owners.has("is_superuser"),
-            table: owners.quoted,
-        },
-        smarter,
+    Ok(Owners {
+        ids,
+        id: dialect.quote(&options.owner_id),
+        username: dialect.quote(&options.username),
+        has_staff: owners.has("is_staff"),
+        has_superusers: owners.has("is_superuser"),
+        table: owners.quoted,
     })
 }
 
@@ -152,7 +157,7 @@ async fn platform(
 /// A table, once it has answered: so that one which the role may not read is told apart from one that
 /// is not there. MySQL hides the columns of the former, and Smarter's database would look like plain
 /// knox's, where no key is inactive.
-async fn find(
+pub(super) async fn find(
     session: &mut Session,
     dialect: Dialect,
     options: &KnoxOptions,
@@ -183,6 +188,6 @@ async fn find(
     }
 }
 
-fn missing(table: &str, advice: &str) -> Trouble {
+pub(super) fn missing(table: &str, advice: &str) -> Trouble {
     Trouble::Schema(format!("there is no table `{table}`, or the role may not see it; {advice}"))
 }

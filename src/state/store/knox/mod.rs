@@ -24,6 +24,7 @@ mod schema;
 mod session;
 mod standing;
 mod statements;
+mod tokens;
 mod uses;
 mod write;
 
@@ -31,6 +32,7 @@ use std::{fmt, sync::Arc};
 
 pub use feed::KnoxFeed;
 pub use options::KnoxOptions;
+pub use tokens::{TokenPage, TokenPlace, TokenTable, TokenTableKind};
 
 use self::{
     feed::Watchers,

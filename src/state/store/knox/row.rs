@@ -29,6 +29,11 @@ pub(super) fn records(rows: Vec<Cells>, schema: &Schema) -> Result<Vec<Record>, 
     rows.into_iter().map(record).collect()
 }
 
+/// Reads one row.
+pub(super) fn record(row: Cells, schema: &Schema) -> Result<Record, StoreError> {
+    parts(row, schema).map(|(key, owner)| Record::new(key, owner))
+}
+
 /// The digest of a row, before anything else of it is read.
 pub(super) fn digest_of(row: &Cells) -> Option<&str> {
     row.first()?.as_deref()
@@ -45,11 +50,7 @@ pub(super) fn owner(row: Cells, schema: &Schema) -> Result<Owner, StoreError> {
 fn parts(row: Cells, schema: &Schema) -> Result<(ApiKey, Owner), StoreError> {
     let mut reader = Reader { cells: row.into_iter(), schema };
     let digest = reader.text("digest")?;
-    let digest = TokenDigest::from_hex(DigestAlgorithm::Sha512, &digest)
-        .ok()
-        // Django writes lower case, and looks for nothing else.
-        .filter(|read| read.to_hex() == digest)
-        .ok_or_else(|| garbage("digest", "no SHA-512 in lower-case hexadecimal"))?;
+    let digest = digest_in(&digest)?;
     let token_key = TokenKey::of(&reader.text("token_key")?);
     let created_at = reader.moment("created")?;
     let expires_at = reader.optional_moment("expiry")?;
@@ -67,6 +68,14 @@ fn parts(row: Cells, schema: &Schema) -> Result<(ApiKey, Owner), StoreError> {
     let account = reader.id("account_id", smarter.account_ids)?;
     let key = new(id, holder.into()).with_account(Some(AccountId::from(account)));
     Ok((reader.describe(key)?, owner))
+}
+
+pub(super) fn digest_in(text: &str) -> Result<TokenDigest, StoreError> {
+    TokenDigest::from_hex(DigestAlgorithm::Sha512, text)
+        .ok()
+        // Django writes lower case, and looks for nothing else.
+        .filter(|read| read.to_hex() == text)
+        .ok_or_else(|| garbage("digest", "no SHA-512 in lower-case hexadecimal"))
 }
 
 impl Reader<'_> {

@@ -48,6 +48,8 @@ pub(super) enum From {
     Digest,
     /// As the database sees fit.
     Anywhere,
+    /// Each of knox's rows, whatever of the rest there is.
+    EveryToken,
 }
 
 impl Schema {
@@ -72,13 +74,16 @@ impl Schema {
     /// token as `k`, its owner as `o` and, of Smarter's, the key as `c` and its profile as `p`.
     pub(super) fn record(&self, from: From) -> String {
         let dialect = self.dialect;
+        let [digest, token_key] = ["k.digest", "k.token_key"].map(|column| dialect.text(column));
+        let [created, expiry] = ["k.created", "k.expiry"].map(|at| dialect.moment(at));
+        self.record_of([digest, token_key, created, expiry], from)
+    }
+
+    /// The same with the token's own four columns given.
+    pub(super) fn record_of(&self, token: [String; 4], from: From) -> String {
+        let dialect = self.dialect;
         let text = |column: &str| dialect.text(column);
-        let mut columns = vec![
-            text("k.digest"),
-            text("k.token_key"),
-            dialect.moment("k.created"),
-            dialect.moment("k.expiry"),
-        ];
+        let mut columns = Vec::from(token);
         columns.extend(self.owner_columns());
         if self.smarter.is_some() {
             columns.extend(["c.key_id", "p.user_id", "p.account_id", "c.name"].map(text));
@@ -93,6 +98,7 @@ impl Schema {
         let join = match from {
             From::Digest => self.dialect.join_in_order(),
             From::Anywhere => " JOIN ",
+            From::EveryToken => " LEFT JOIN ",
         };
         let mut joined = format!("{} AS k", self.tokens);
         if let Some(Smarter { keys, profiles, .. }) = &self.smarter {
