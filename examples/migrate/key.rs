@@ -58,7 +58,9 @@ async fn there(record: &Record, keys: &KeyManager) -> Result<Option<Fate>, KeyEr
 fn imported(record: &Record) -> ImportedKey {
     let key = record.key();
     let tags = key.tags().filter(|tag| !tag.is_empty());
-    let new = NewKey::default().active(key.is_active()).tags(tags);
+    // The user may be there already, and active there.
+    let is_active = key.is_active() && record.owner().is_active();
+    let new = NewKey::default().active(is_active).tags(tags);
     // Plain knox's keys have no name, and get that of a key which nobody named.
     let new = Some(key.name()).filter(|name| !name.is_empty()).into_iter().fold(new, NewKey::name);
     let new = key.description().into_iter().fold(new, NewKey::description);

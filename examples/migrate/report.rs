@@ -64,7 +64,7 @@ impl Report {
 fn notes(record: &Record, as_other: bool) -> impl Iterator<Item = &'static str> {
     let (key, owner) = (record.key(), record.owner());
     let notes = [
-        (!owner.is_active(), "refused until their owner is activated"),
+        (!owner.is_active(), "refused until they and their owner are activated"),
         (!key.is_active(), "refused until they are activated"),
         (key.owner_id() != owner.id(), "now their user's own, and not of the profile's user"),
         (as_other, "of an owner whose flags or accounts are others in the new database"),

@@ -296,6 +296,9 @@ const OPERATIONS: &[Operation] = &[
     ("revoke_all", Asks::ToOwn, |keys, t| {
         Box::pin(async { keys.revoke_all(t.owner.id()).await.map(drop) })
     }),
+    ("delete_all", Asks::ToOwn, |keys, t| {
+        Box::pin(async { keys.delete_all(t.owner.id()).await.map(drop) })
+    }),
     ("list", Asks::Nothing, |keys, _| {
         Box::pin(async { keys.list(KeyFilter::all(), Page::default()).await.map(drop) })
     }),

@@ -120,8 +120,8 @@ pub trait RevocationFeed: Send + 'static {
     /// does nothing.
     fn rest(&mut self) {}
 
-    /// The longest fresh TTL with which what this feed tells is enough; `None`, the default, for one that
-    /// tells of every change. `AuthenticatorBuilder::build` refuses a longer one.
+    /// The longest fresh TTL, `stale_if_error` included, with which what this feed tells is enough; `None`,
+    /// the default, for one that tells of every change. `AuthenticatorBuilder::build` refuses a longer one.
     fn longest_fresh_ttl(&self) -> Option<Duration> {
         None
     }

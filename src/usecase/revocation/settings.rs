@@ -76,11 +76,11 @@ impl FeedSettings {
             }
         }
         let longest = feed.as_ref().and_then(|feed| feed.longest_fresh_ttl());
-        if let Some(longest) = longest.filter(|longest| cache.fresh_ttl > *longest) {
+        let used = cache.fresh_ttl.saturating_add(stale);
+        if let Some(longest) = longest.filter(|longest| used > *longest) {
             return Err(ConfigError::new(format!(
-                "fresh_ttl is {:?}: set it to {longest:?} or less, as this feed tells of keys alone \
-                 that were used lately",
-                cache.fresh_ttl
+                "fresh_ttl and stale_if_error are {used:?} together: set them to {longest:?} or less, as \
+                 this feed tells of keys alone that were used lately"
             )));
         }
         cache.short_ttl = feed.is_some().then_some(short_ttl);

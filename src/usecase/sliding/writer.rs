@@ -153,17 +153,36 @@ impl Writer {
         let mut failed = None;
         for batch in waiting.chunks(BATCH) {
             let Err(failure) = self.attempt(batch).await else { continue };
-            if is_for_good(&failure) || !is_of_the_rows(&failure) {
+            if !is_of_the_rows(&failure) {
                 return Err(failure);
             }
-            // One row that can't be written holds up no other.
+            // One row that can't be written holds up no other, and says nothing about the others: only
+            // a store that has never written any is believed to write none.
+            let has_written = || self.counters.written.load(Ordering::Relaxed) > 0;
+            if let [renewal] = batch
+                && is_for_good(&failure)
+            {
+                if !has_written() {
+                    return Err(failure);
+                }
+                self.give_up(renewal);
+                continue;
+            }
+            let mut refused = Vec::new();
             for renewal in batch.iter().filter(|_| batch.len() > 1) {
                 match self.attempt(slice::from_ref(renewal)).await {
+                    Err(failure) if is_for_good(&failure) => refused.push((renewal, failure)),
                     Err(failure) if !is_of_the_rows(&failure) => return Err(failure),
                     Err(failure) => failed = Some(failure),
                     Ok(()) => {}
                 }
             }
+            if !has_written()
+                && let Some((_, failure)) = refused.pop()
+            {
+                return Err(failure);
+            }
+            refused.iter().for_each(|(renewal, _)| self.give_up(renewal));
             failed = failed.or_else(|| (batch.len() == 1).then_some(failure));
         }
         failed.map_or(Ok(()), Err)

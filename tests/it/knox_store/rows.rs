@@ -113,3 +113,25 @@ async fn what_an_update_does_not_give_stays_as_it_is() {
     })
     .await;
 }
+
+/// A version that Smarter itself would not save, written by whoever did: it keeps no key from being ended.
+///
+/// Seen to fail with the version looked at whether it is changed or not.
+#[tokio::test]
+async fn a_version_of_another_shape_keeps_no_key_from_being_ended() {
+    on_each(async |site, is_smarter| {
+        if !is_smarter {
+            return;
+        }
+        super::issue(&site, true, &super::digest().to_hex(), "NULL").await;
+        site.run("UPDATE drf_smarterauthtoken SET version = 'v1'").await;
+        let (auth, _guard) = Authenticator::builder(site.store().await).build().unwrap();
+        let key = auth.authenticate(super::TOKEN).await.unwrap();
+        let renamed = auth.keys().update(key.id(), KeyUpdate::default().version(Some("v2"))).await;
+        assert!(renamed.is_err());
+        auth.keys().deactivate(key.id()).await.unwrap();
+        let refused = auth.authenticate(super::TOKEN).await.unwrap_err();
+        assert_eq!(refused.kind(), tower_token_auth::RejectionKind::KeyInactive);
+    })
+    .await;
+}

@@ -62,3 +62,46 @@ async fn no_password_is_told() {
         assert!(told.contains("Django database"), "{told}");
     }
 }
+
+/// Smarter's table by another name than the site's is no plain knox.
+///
+/// Seen to fail without the look at `is_smarter` in `discover`.
+#[tokio::test]
+async fn a_table_of_keys_that_was_named_has_to_be_there() {
+    super::on_each(async |site, _| {
+        let options = Site::options().key_table("drf_smarterauthtokens").unwrap();
+        let refused = options.open(&site.url).await.unwrap_err().to_string();
+        assert!(refused.contains("drf_smarterauthtokens"), "{refused}");
+        assert!(refused.contains("KnoxOptions::key_table"), "{refused}");
+    })
+    .await;
+}
+
+/// A server whose sessions do not commit by themselves: ours do, and a pool of the user's that does not is
+/// refused, as each of its connections would go on to read what stood at first.
+///
+/// Seen to fail without the look at it in `is_fit`. What `pool` sets shows itself on a server that is set so
+/// for everybody alone.
+#[tokio::test]
+async fn connections_that_do_not_commit_are_set_right_or_refused() {
+    use sqlx::mysql::MySqlPoolOptions;
+    use tower_token_auth::store::KeyStore as _;
+
+    let Some(site) = Site::new(crate::support::site::Kind::MySql, false).await else { return };
+    site.users(&[1]).await;
+    super::issue(&site, false, &super::digest().to_hex(), "NULL").await;
+    let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            let set =
+                "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), autocommit = 0";
+            sqlx::raw_sql(set).execute(connection).await.map(drop)
+        })
+    });
+    let pool = pool.connect(&site.url).await.unwrap();
+    let refused = Site::options().from_mysql_pool(pool).await.unwrap_err().to_string();
+    assert!(refused.contains("set autocommit to 1"), "{refused}");
+    let store = site.store().await;
+    assert!(store.find(super::digest()).await.unwrap().is_some());
+    site.run("DELETE FROM knox_authtoken").await;
+    assert!(store.find(super::digest()).await.unwrap().is_none());
+}

@@ -72,6 +72,7 @@ impl KnoxStore {
         belonging: Belonging,
     ) -> Result<(), StoreError> {
         self.is_expressible(key)?;
+        self.is_version(key)?;
         self.has_token_key_of_its_own(session, key).await?;
         let Belonging { user, profile } = belonging;
         let (dialect, schema) = (self.schema.dialect, &self.schema);
@@ -128,6 +129,11 @@ impl KnoxStore {
         if !self.is_smarter() && !key.is_active() {
             return Err(StoreError::unsupported("plain knox's keys have no active flag"));
         }
+        Ok(())
+    }
+
+    /// Whether Smarter would save a key of this version.
+    pub(super) fn is_version(&self, key: &ApiKey) -> Result<(), StoreError> {
         let version = key.version().filter(|_| self.is_smarter());
         if version.is_some_and(|version| !metadata::is_semantic(version)) {
             return Err(StoreError::unsupported(

@@ -110,7 +110,9 @@ pub(super) async fn is_fit(session: &mut Session, dialect: Dialect) -> Result<()
     let sql = match dialect {
         Dialect::Sqlite => return Ok(()),
         Dialect::Postgres => "SELECT CAST(pg_is_in_recovery() AS text)",
-        Dialect::MySql => "SELECT CAST(@@SESSION.sql_mode AS CHAR)",
+        Dialect::MySql => {
+            "SELECT CONCAT(@@SESSION.sql_mode, IF(@@SESSION.autocommit, ',AUTOCOMMIT', ''))"
+        }
     };
     let statement = Statement { sql: dialect.compile(sql), values: Vec::new() };
     let answer = session.rows(statement).await?.into_iter().flatten().flatten().next();
@@ -122,6 +124,12 @@ pub(super) async fn is_fit(session: &mut Session, dialect: Dialect) -> Result<()
         Dialect::MySql if !answer.contains("STRICT_") => Err(Trouble::Schema(
             "its connections are in no strict SQL mode, so that MySQL would store what fits of a value; \
              set sql_mode to STRICT_ALL_TABLES on each connection of the pool"
+                .into(),
+        )),
+        // Its first read would begin a transaction, and every later one see what stood then.
+        Dialect::MySql if !answer.contains(",AUTOCOMMIT") => Err(Trouble::Schema(
+            "its connections do not commit by themselves, so that they would go on to read what stood \
+             at first; set autocommit to 1 on each connection of the pool"
                 .into(),
         )),
         _ => Ok(()),

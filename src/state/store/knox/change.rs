@@ -71,7 +71,9 @@ impl KnoxStore {
         if key.description() != stored.description() {
             columns.push(("description", "?", key.description().map(Into::into)));
         }
+        // What stands there already, of whatever shape, keeps no key from being ended.
         if key.version() != stored.version() {
+            self.is_version(key)?;
             columns.push(("version", "?", key.version().map(Into::into)));
         }
         if !key.tags().eq(stored.tags()) {

@@ -107,7 +107,7 @@ pub(super) fn pool(target: Target, options: &KnoxOptions) -> Pool {
                     // What is no date, or too long, is refused and not made to fit; a change waits for
                     // rows no longer than a caller's patience; and MariaDB ends one whose client is gone.
                     let set = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
-                               innodb_lock_wait_timeout = 5 /*M! , idle_transaction_timeout = 10 */";
+                               autocommit = 1, innodb_lock_wait_timeout = 5 /*M! , idle_transaction_timeout = 10 */";
                     sqlx::raw_sql(set).execute(connection).await.map(drop)
                 })
             });

@@ -97,6 +97,9 @@ async fn smarter(
         return Ok(None);
     }
     let Some(keys) = find(session, dialect, options, &options.key_table).await? else {
+        if options.is_smarter {
+            return Err(missing(&options.key_table, "name Smarter's by `KnoxOptions::key_table`"));
+        }
         return Ok(None);
     };
     keys.require(&[

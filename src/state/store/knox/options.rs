@@ -26,6 +26,8 @@ pub struct KnoxOptions {
     pub(super) owner_id: Box<str>,
     pub(super) username: Box<str>,
     pub(super) key_table: Box<str>,
+    /// Whether it was named, so that it has to be there.
+    pub(super) is_smarter: bool,
     pub(super) profile_table: Box<str>,
     pub(super) account_table: Box<str>,
     pub(super) link_table: Box<str>,
@@ -44,6 +46,7 @@ impl Default for KnoxOptions {
             owner_id: "id".into(),
             username: "username".into(),
             key_table: "drf_smarterauthtoken".into(),
+            is_smarter: false,
             profile_table: "account_userprofile".into(),
             account_table: "account_account".into(),
             link_table: "llm_client_llmclientapikey".into(),
@@ -96,12 +99,14 @@ impl KnoxOptions {
     }
 
     /// Sets Smarter's table of keys, which stand beside knox's rows. The default is
-    /// `drf_smarterauthtoken`; where there is no such table, the database is plain knox's.
+    /// `drf_smarterauthtoken`; where there is no such table, the database is plain knox's. One that is
+    /// named has to be there.
     ///
     /// # Errors
     /// When no table can have that name.
     pub fn key_table(mut self, table: &str) -> Result<Self, StoreError> {
         self.key_table = name(table)?;
+        self.is_smarter = true;
         Ok(self)
     }
 

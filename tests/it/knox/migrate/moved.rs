@@ -49,7 +49,7 @@ async fn knox_s_tokens_and_drf_s_own_go_on_working() {
         };
         assert!(knox.starts_with(&format!("Knox: {0} of {0} rows", TOKENS + 3)), "{knox}");
         assert_eq!(counted(knox, "moved"), TOKENS + 2);
-        assert_eq!(counted(knox, "refused until their owner is activated"), 1);
+        assert_eq!(counted(knox, "refused until they and their owner are activated"), 1);
         assert_eq!(counted(knox, "not moved"), 1);
         assert_eq!(counted(knox, "it has expired"), 1);
         assert!(of_drf.starts_with("2 of 2 rows"), "{of_drf}");
