@@ -12,18 +12,12 @@ use crate::value::key::KeyId;
 
 /// The tables, and rows of one user: statistics that tempt a planner to begin with the users.
 async fn filled(store: KnoxStore, rows: &str) -> KnoxStore {
-    let run = |sql: String| {
-        let pool = store.pool.clone();
-        async move {
-            let sql = AssertSqlSafe(sql);
-            match pool {
-                Pool::Sqlite(pool) => drop(sqlx::raw_sql(sql).execute(&pool).await.unwrap()),
-                Pool::Postgres(pool) => drop(sqlx::raw_sql(sql).execute(&pool).await.unwrap()),
-                Pool::MySql(pool) => drop(sqlx::raw_sql(sql).execute(&pool).await.unwrap()),
-            }
-        }
-    };
-    run(rows.to_owned()).await;
+    let sql = AssertSqlSafe(rows.to_owned());
+    match &store.pool {
+        Pool::Sqlite(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+        Pool::Postgres(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+        Pool::MySql(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+    }
     store
 }
 
