@@ -12,7 +12,7 @@ use super::{
     future::ResponseFuture,
     readiness::give_up_readiness,
     responder::body::ResponseBody,
-    settings::{Settings, Verdict},
+    settings::{Look, Settings, Verdict},
 };
 
 /// A service behind a [`TokenAuthLayer`](crate::TokenAuthLayer).
@@ -38,13 +38,37 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, B>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    #[inline]
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let look = if Settings::were_taken(request.extensions()) {
+            Look::Not
+        } else {
+            match self.settings.known(request.headers_mut()) {
+                Ok(key) => {
+                    Settings::admit(request.extensions_mut(), key);
+                    return ResponseFuture::forward(self.inner.call(request));
+                }
+                Err(look) => look,
+            }
+        };
+        self.judge(request, look)
+    }
+}
+
+impl<S> TokenAuth<S> {
+    /// What becomes of a request that this thread can't admit by itself.
+    #[inline(never)]
+    fn judge<B, R>(&mut self, request: Request<B>, look: Look) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone,
+    {
         let (mut head, body) = request.into_parts();
-        match self.settings.judge(&mut head) {
+        match self.settings.judge(&mut head, look) {
             Verdict::Pass => {
                 ResponseFuture::forward(self.inner.call(Request::from_parts(head, body)))
             }

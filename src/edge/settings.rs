@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{request::Parts, response::Response};
+use http::{Extensions, HeaderMap, request::Parts, response::Response};
 
 use super::{
     answers::Answers,
@@ -11,6 +11,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
+    state::cache::Sighting,
     usecase::{
         authenticated::AuthenticatedKey,
         authenticator::{Authenticator, Freshness},
@@ -50,6 +51,24 @@ pub(super) struct Credential {
     to_strip: Option<Stripped>,
 }
 
+/// Whether this thread was asked for what it knows of a request's token.
+#[derive(Clone, Copy)]
+pub(super) enum Look {
+    Not,
+    /// It can't say; a sighting if it is to know the token the next time.
+    AtToken(Option<Sighting>),
+}
+
+/// What a request presents.
+enum Found {
+    /// The credential of this key, which was admitted.
+    Known(AuthenticatedKey, Option<Stripped>),
+    /// A credential.
+    Credential(Credential, Option<Sighting>),
+    /// None, so that it passes as anonymous.
+    Nothing,
+}
+
 impl Settings {
     pub(super) fn new(auth: Authenticator) -> Self {
         Self {
@@ -63,7 +82,7 @@ impl Settings {
     }
 
     /// Marks, cleans and judges a request's head, without a store.
-    pub(super) fn judge(self: &Arc<Self>, head: &mut Parts) -> Verdict {
+    pub(super) fn judge(self: &Arc<Self>, head: &mut Parts, look: Look) -> Verdict {
         // Before anything of the user's sees the head: a predicate or responder may log it.
         self.answers.sources.mark_sensitive(&mut head.headers);
         head.extensions.remove::<AuthenticatedKey>();
@@ -72,9 +91,13 @@ impl Settings {
             head.extensions.insert(Visitor::bypassing(Arc::clone(self)));
             return Verdict::Pass;
         }
-        let credential = match self.credential(head) {
-            Ok(Some(credential)) => credential,
-            Ok(None) => {
+        let (credential, sighting) = match self.credential(head, look) {
+            Ok(Found::Known(key, to_strip)) => {
+                admit(head, key, to_strip);
+                return Verdict::Pass;
+            }
+            Ok(Found::Credential(credential, sighting)) => (credential, sighting),
+            Ok(Found::Nothing) => {
                 head.extensions.insert(Visitor::anonymous(Arc::clone(self)));
                 return Verdict::Pass;
             }
@@ -83,11 +106,11 @@ impl Settings {
                 return Verdict::Refuse(rejection);
             }
         };
-        self.auth.tell(Event::Requested);
         if self.authoritative {
+            self.auth.tell(Event::Requested);
             return Verdict::Ask(credential);
         }
-        match self.auth.cached(&credential.digest).map(|decision| self.auth.told(decision)) {
+        match self.decide(&credential.digest, sighting) {
             Some(Ok(key)) => {
                 credential.admit(head, key);
                 Verdict::Pass
@@ -95,6 +118,40 @@ impl Settings {
             Some(Err(rejection)) => Verdict::Refuse(rejection),
             None => Verdict::Ask(credential),
         }
+    }
+
+    /// The key of a request whose credential this thread knows, if it brings it as nearly every one does
+    /// and the layer has nothing else to do with it; then [`admit`](Self::admit) is all that is left.
+    /// Otherwise, what was seen. Spares a hit the moves of the request's head, and all that is for rarer
+    /// requests.
+    pub(super) fn known(&self, headers: &mut HeaderMap) -> Result<AuthenticatedKey, Look> {
+        if self.authoritative || self.strip || !self.bypasses.is_empty() {
+            return Err(Look::Not);
+        }
+        let token = self.answers.sources.in_its_place(headers).ok_or(Look::Not)?;
+        self.auth.sight(token).map_err(Look::AtToken)
+    }
+
+    /// Leaves a key for the inner service to find, where nothing was taken out of the request.
+    pub(super) fn admit(extensions: &mut Extensions, key: AuthenticatedKey) {
+        trace::admitted(|| key.id());
+        extensions.remove::<Visitor>();
+        extensions.insert(key);
+    }
+
+    /// Whether a layer further out took credentials out of a request.
+    pub(super) fn were_taken(extensions: &Extensions) -> bool {
+        extensions.get::<Taken>().is_some()
+    }
+
+    /// The decision, if the cache can make it.
+    fn decide(
+        &self,
+        digest: &TokenDigest,
+        sighting: Option<Sighting>,
+    ) -> Option<Result<AuthenticatedKey, Rejection>> {
+        self.auth.tell(Event::Requested);
+        self.auth.cached(digest, sighting).map(|decision| self.auth.told(decision))
     }
 
     /// Asks the store.
@@ -113,15 +170,30 @@ impl Settings {
         self.answers.refuse(rejection, head)
     }
 
-    /// The request's one credential; `None` if it passes as anonymous.
-    fn credential(&self, head: &Parts) -> Result<Option<Credential>, Rejection> {
+    /// The request's one credential, or what this thread knows of it.
+    fn credential(&self, head: &Parts, look: Look) -> Result<Found, Rejection> {
         let presented = self.answers.sources.find(&head.headers)?;
         let stripped = match head.extensions.get::<Taken>() {
             Some(taken) => taken.for_sources(&self.answers.sources)?,
             None => None,
         };
+        let mut sighting = None;
         let (source, digest) = match (presented, stripped) {
-            (Presented::Token(source, token), None) => (source, self.auth.digest_of(token)?),
+            (Presented::Token(source, token), None) => {
+                match look {
+                    Look::AtToken(seen) => sighting = seen,
+                    Look::Not if self.authoritative => {}
+                    Look::Not => match self.auth.sight(token.as_bytes()) {
+                        Ok(key) => {
+                            let digest = *key.key().digest();
+                            let to_strip = self.strip.then(|| Stripped::new(source, digest));
+                            return Ok(Found::Known(key, to_strip));
+                        }
+                        Err(seen) => sighting = seen,
+                    },
+                }
+                (source, self.auth.digest_of(token)?)
+            }
             (Presented::Token(source, token), Some((earlier, stripped))) => {
                 let digest = self.auth.digest_of(token)?;
                 if source != earlier || digest != *stripped.digest() {
@@ -135,11 +207,11 @@ impl Settings {
             {
                 (source, *stripped.digest())
             }
-            _ if self.optional => return Ok(None),
+            _ if self.optional => return Ok(Found::Nothing),
             (absent, _) => return Err(self.answers.sources.refusal_of_absent(&absent)),
         };
         let to_strip = self.strip.then(|| Stripped::new(source, digest));
-        Ok(Some(Credential { digest, to_strip }))
+        Ok(Found::Credential(Credential { digest, to_strip }, sighting))
     }
 
     /// What the layer would have said to an anonymous request in required mode.
@@ -164,11 +236,15 @@ impl fmt::Debug for Settings {
 impl Credential {
     /// Leaves in the head what the inner service is to find there.
     pub(super) fn admit(self, head: &mut Parts, key: AuthenticatedKey) {
-        if let Some(stripped) = self.to_strip {
-            head.headers.remove(stripped.header());
-            head.extensions.get_or_insert_default::<Taken>().add(stripped);
-        }
-        trace::admitted(key.id());
-        head.extensions.insert(key);
+        admit(head, key, self.to_strip);
     }
+}
+
+fn admit(head: &mut Parts, key: AuthenticatedKey, to_strip: Option<Stripped>) {
+    if let Some(stripped) = to_strip {
+        head.headers.remove(stripped.header());
+        head.extensions.get_or_insert_default::<Taken>().add(stripped);
+    }
+    trace::admitted(|| key.id());
+    head.extensions.insert(key);
 }

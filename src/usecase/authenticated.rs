@@ -1,14 +1,19 @@
 //! A key that was admitted, as a request's extensions carry it.
 
-use std::{any::Any, fmt, sync::Arc};
+#[cfg(feature = "test-util")]
+use std::sync::Arc;
+use std::{any::Any, fmt};
 
 #[cfg(feature = "test-util")]
 use chrono::DateTime;
 
 #[cfg(feature = "test-util")]
-use crate::value::digest::{DigestAlgorithm, TokenDigest};
 use crate::value::{
-    key::{ApiKey, KeyId, Record},
+    digest::{DigestAlgorithm, TokenDigest},
+    key::Record,
+};
+use crate::value::{
+    key::{ApiKey, KeyId, SharedRecord},
     owner::Owner,
 };
 
@@ -18,10 +23,10 @@ use crate::value::{
 /// `AuthenticatedKey::for_test`), and it can't be deserialized. It is a judgement of one moment:
 /// on a websocket or a long stream, ask `Authenticator::recheck` again.
 #[derive(Clone)]
-pub struct AuthenticatedKey(Arc<Record>);
+pub struct AuthenticatedKey(SharedRecord);
 
 impl AuthenticatedKey {
-    pub(crate) fn new(record: Arc<Record>) -> Self {
+    pub(crate) fn new(record: SharedRecord) -> Self {
         Self(record)
     }
 
@@ -70,7 +75,7 @@ impl AuthenticatedKey {
     pub fn for_test() -> Self {
         let digest = TokenDigest::of(DigestAlgorithm::Sha256, "a token that nobody holds");
         let key = ApiKey::new(KeyId::random(), digest, "tester".into(), DateTime::UNIX_EPOCH);
-        Self(Arc::new(Record::new(key.with_name("test"), Owner::staff("tester"))))
+        Self::of(Record::new(key.with_name("test"), Owner::staff("tester")))
     }
 
     /// Sets the key's name.
@@ -87,23 +92,28 @@ impl AuthenticatedKey {
 
     /// Changes the key by its own setters.
     #[must_use]
-    pub fn with_key(mut self, edit: impl FnOnce(ApiKey) -> ApiKey) -> Self {
-        let key = Arc::make_mut(&mut self.0).key_mut();
-        *key = edit(key.clone());
-        self
+    pub fn with_key(self, edit: impl FnOnce(ApiKey) -> ApiKey) -> Self {
+        let mut record = Record::clone(&self.0);
+        *record.key_mut() = edit(record.key().clone());
+        Self::of(record)
     }
 
     /// Sets whose key it is.
     #[must_use]
-    pub fn with_owner(mut self, owner: Owner) -> Self {
-        Arc::make_mut(&mut self.0).set_owner(owner);
-        self
+    pub fn with_owner(self, owner: Owner) -> Self {
+        let mut record = Record::clone(&self.0);
+        record.set_owner(owner);
+        Self::of(record)
     }
 
     /// Attaches data, as a custom store does.
     #[must_use]
     pub fn with_data<T: Any + Send + Sync>(self, data: T) -> Self {
-        Self(Arc::new(Record::clone(&self.0).with_data(data)))
+        Self::of(Record::clone(&self.0).with_data(data))
+    }
+
+    fn of(record: Record) -> Self {
+        Self(SharedRecord::new(Arc::new(record)))
     }
 }
 

@@ -173,21 +173,15 @@ impl Inner {
     /// Counts, logs and tells what happened. To be called once it is certain, under no lock.
     #[inline]
     pub(super) fn tell(self: &Arc<Self>, event: Event<'_>) {
-        match event {
-            Event::Requested => {}
-            Event::Succeeded { .. } => self.meter.count(Count::Admitted),
-            _ => self.note(event),
+        if event != Event::Requested {
+            self.note(event);
         }
         if let Some(listener) = self.settings.events.as_deref() {
-            // An observer must not change what it observes: neither a decision that was made, nor
-            // the token of a key that is already stored.
-            if catch_unwind(AssertUnwindSafe(|| listener.on(event))).is_err() {
-                trace::warn("a listener to events panicked", "it goes on hearing events");
-            }
+            hear(listener, event);
         }
     }
 
-    /// What is rarer than an admission.
+    /// What is rarer than a request.
     #[cold]
     fn note(self: &Arc<Self>, event: Event<'_>) {
         Upkeep::rouse(self);
@@ -208,6 +202,15 @@ impl Inner {
     }
 }
 
+/// An observer must not change what it observes: neither a decision that was made, nor the token of a key
+/// that is already stored.
+#[cold]
+fn hear(listener: &dyn Events, event: Event<'_>) {
+    if catch_unwind(AssertUnwindSafe(|| listener.on(event))).is_err() {
+        trace::warn("a listener to events panicked", "it goes on hearing events");
+    }
+}
+
 impl Authenticator {
     pub(crate) fn tell(&self, event: Event<'_>) {
         self.inner.tell(event);
@@ -220,10 +223,19 @@ impl Authenticator {
         decision: Result<AuthenticatedKey, Rejection>,
     ) -> Result<AuthenticatedKey, Rejection> {
         match &decision {
-            Ok(key) => self.tell(Event::Succeeded { key: key.id(), owner: key.owner().id() }),
+            Ok(key) => self.tell_admission(key),
             Err(rejection) => self.tell_refusal(rejection),
         }
         decision
+    }
+
+    /// Tells that a request passed. Where nobody listens, the key is not even looked at.
+    #[inline]
+    pub(super) fn tell_admission(&self, key: &AuthenticatedKey) {
+        self.inner.meter.count(Count::Admitted);
+        if let Some(listener) = self.inner.settings.events.as_deref() {
+            hear(listener, Event::Succeeded { key: key.id(), owner: key.owner().id() });
+        }
     }
 
     /// Tells that a request was refused.

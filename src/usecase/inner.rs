@@ -18,7 +18,7 @@ use crate::{
     },
     value::{
         clock::Reading,
-        key::{Record, Status},
+        key::{Record, SharedRecord, Status},
         meter::{Count, Meter},
         subject::Subject,
     },
@@ -51,7 +51,9 @@ impl Inner {
         now: &Reading,
     ) -> Result<AuthenticatedKey, Rejection> {
         let kind = match record.status_at(now.wall) {
-            Status::Usable => return Ok(AuthenticatedKey::new(Arc::clone(record))),
+            Status::Usable => {
+                return Ok(AuthenticatedKey::new(SharedRecord::new(Arc::clone(record))));
+            }
             Status::Expired => RejectionKind::Expired,
             Status::KeyInactive => RejectionKind::KeyInactive,
             Status::OwnerInactive => RejectionKind::OwnerInactive,

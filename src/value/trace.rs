@@ -15,7 +15,7 @@ mod on {
         time::Duration,
     };
 
-    use tracing::{Span, debug, field::display, info};
+    use tracing::{Span, debug, field::display, info, level_filters::LevelFilter};
 
     use crate::value::{clock::Monotonic, key::KeyId};
 
@@ -25,8 +25,12 @@ mod on {
     const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
     /// Tells the current span whose request it is, if it declares the field `key_id`.
-    pub(crate) fn admitted(key: KeyId) {
-        Span::current().record("key_id", display(key));
+    #[inline]
+    pub(crate) fn admitted(key: impl FnOnce() -> KeyId) {
+        // With nobody to tell it to, which one load says, there is no span to be found.
+        if LevelFilter::current() != LevelFilter::OFF {
+            Span::current().record("key_id", display(key()));
+        }
     }
 
     pub(crate) fn refused(kind: &'static str, key: Option<KeyId>) {
@@ -70,7 +74,7 @@ mod off {
     use crate::value::{clock::Monotonic, key::KeyId};
 
     #[inline]
-    pub(crate) fn admitted(_: KeyId) {}
+    pub(crate) fn admitted(_: impl FnOnce() -> KeyId) {}
 
     #[inline]
     pub(crate) fn refused(_kind: &'static str, _: Option<KeyId>) {}

@@ -1,6 +1,7 @@
 //! Finds the one credential of a request, judged on raw bytes, and refuses what is ambiguous.
 
 mod parse;
+mod plain;
 mod source;
 mod stripped;
 

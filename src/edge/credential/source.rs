@@ -41,8 +41,8 @@ const WELL_KNOWN: [&str; 18] = [
 /// Invariant: there is at least one source.
 #[derive(Clone, Debug)]
 pub(in crate::edge) struct Sources {
-    schemes: Vec<Arc<str>>,
-    headers: Vec<HeaderName>,
+    pub(super) schemes: Vec<Arc<str>>,
+    pub(super) headers: Vec<HeaderName>,
 }
 
 /// Where one credential stands.

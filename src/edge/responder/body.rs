@@ -34,6 +34,7 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
+    #[inline]
     pub(in crate::edge) fn inner(body: B) -> Self {
         Self { kind: Kind::Inner { body } }
     }

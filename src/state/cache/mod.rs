@@ -10,6 +10,7 @@ mod breaker;
 mod fence;
 mod fetch;
 mod flight;
+mod front;
 mod map;
 mod publish;
 mod sieve;
@@ -30,6 +31,7 @@ use std::{
 
 pub(crate) use fetch::Demand;
 pub(crate) use flight::ReadError;
+pub(crate) use front::{Sight, Sighting};
 pub(crate) use slot::Slot;
 #[cfg(any(token_auth_loom, token_auth_shuttle))]
 pub use sync::READ_MODIFY_WRITE;
@@ -38,6 +40,7 @@ use self::{
     breaker::Breaker,
     fence::Fence,
     flight::{Flights, Lanes},
+    front::Front,
     suspects::Suspects,
     table::Table,
     term::{Lease, Lives},
@@ -75,6 +78,8 @@ pub(crate) struct Cache {
     store: Arc<dyn DynStore>,
     clock: Clock,
     fence: Fence,
+    /// `None` where threads can't have tables of their own.
+    front: Option<Front>,
     suspects: Suspects,
     present: Table,
     absent: Table,
@@ -94,8 +99,8 @@ pub(crate) struct Cache {
 
 /// What the cache knows of a digest.
 pub(crate) enum Known {
-    /// Its record, and the slot itself if there is something to be done about it.
-    Present { record: Arc<Record>, chores: Option<Arc<Slot>> },
+    /// Its record; the slot itself if that was asked for, or there is something to be done about it.
+    Present { record: Arc<Record>, slot: Option<Arc<Slot>>, has_chores: bool },
     /// That there was none.
     Absent,
     /// That a change of it is not settled.
@@ -118,6 +123,7 @@ impl Cache {
             store,
             clock,
             fence,
+            front: Front::new(),
             suspects: Suspects::default(),
             present: Table::new(settings.capacity),
             absent: Table::new(settings.absent_capacity),
@@ -148,7 +154,12 @@ impl Cache {
 
     /// What is known of a digest and may be relied on at `now`, which was read after the
     /// authentication began. No await, no store.
-    pub(crate) fn lookup(&self, digest: &TokenDigest, now: &Reading) -> Option<Known> {
+    pub(crate) fn lookup(
+        &self,
+        digest: &TokenDigest,
+        now: &Reading,
+        wants_slot: bool,
+    ) -> Option<Known> {
         self.notice_clock_jump(now);
         let present = self.present.read(digest, |slot| {
             // Before the stamps are looked at, which `usable` does.
@@ -161,8 +172,8 @@ impl Cache {
                 && slot.may_be_claimed(now.monotonic))
                 || now.monotonic.as_nanos() >= slot.due().load(Ordering::Relaxed)
                 || self.slides(slot, record, now);
-            let chores = has_chores.then(|| Arc::clone(slot));
-            Some(Known::Present { record: Arc::clone(record), chores })
+            let slot = (has_chores || wants_slot).then(|| Arc::clone(slot));
+            Some(Known::Present { record: Arc::clone(record), slot, has_chores })
         });
         present.or_else(|| {
             self.absent.read(digest, |slot| {

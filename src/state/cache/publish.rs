@@ -132,12 +132,12 @@ mod tests {
                 let late = read(&findings[last], 1, snap);
                 let is_one = first == last;
                 let shown = format!("{first}, then {last}, known: {}", known.is_some());
-                assert_eq!(cache.lookup(&digest, &now).is_some(), is_one, "{shown}");
+                assert_eq!(cache.lookup(&digest, &now, false).is_some(), is_one, "{shown}");
                 assert_eq!(early.is_current(&cache.fence), is_one, "{shown}");
                 assert!(is_one || !late.is_current(&cache.fence), "{shown}");
                 let again = read(&findings[last], 2, cache.fence.snap());
                 assert!(again.is_current(&cache.fence), "{shown}");
-                assert!(cache.lookup(&digest, &now).is_some(), "{shown}");
+                assert!(cache.lookup(&digest, &now, false).is_some(), "{shown}");
             }
         }
     }

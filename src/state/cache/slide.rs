@@ -139,10 +139,10 @@ mod tests {
 
         /// The expiry that is known, and whether there is anything to be done.
         fn known(&self) -> Option<(DateTime<Utc>, bool)> {
-            let known = self.cache.lookup(self.key.digest(), &self.clock.read())?;
-            let Known::Present { record, chores } = known else { return None };
+            let known = self.cache.lookup(self.key.digest(), &self.clock.read(), true)?;
+            let Known::Present { record, slot, .. } = known else { return None };
             // The access recorder has not looked at any of these slots.
-            let is_due = chores.is_some_and(|slot| {
+            let is_due = slot.is_some_and(|slot| {
                 self.cache.slides(&slot, slot.record().unwrap(), &self.clock.read())
             });
             Some((record.key().expires_at()?, is_due))

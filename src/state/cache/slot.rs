@@ -144,6 +144,11 @@ impl Slot {
         &self.due
     }
 
+    /// From when on a use of the key is to be shown to the access recorder.
+    pub(super) fn due_at(&self) -> Monotonic {
+        Monotonic::from_nanos(self.due.load(Ordering::Relaxed))
+    }
+
     /// Whether a use may still move its expiry on.
     pub(crate) fn may_slide(&self) -> bool {
         matches!(&self.content, Content::Present { stays, .. } if !stays.load(Ordering::Relaxed))
@@ -178,6 +183,11 @@ impl Slot {
     /// Whether nobody has claimed its refresh.
     pub(crate) fn may_be_claimed(&self, now: Monotonic) -> bool {
         now.as_nanos() >= self.claimed_until.load(Ordering::Relaxed)
+    }
+
+    /// Until when nobody else need ask for its refresh.
+    pub(super) fn claimed_until(&self) -> Monotonic {
+        Monotonic::from_nanos(self.claimed_until.load(Ordering::Relaxed))
     }
 
     /// Whether the caller is the one to refresh it; if so, nobody else is until `again`.

@@ -4,6 +4,7 @@ mod id;
 mod last_use;
 mod record;
 mod setters;
+mod shared;
 mod slide;
 
 use std::collections::BTreeMap;
@@ -11,11 +12,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use self::last_use::LastUse;
-pub(crate) use self::slide::Slide;
 pub use self::{
     id::KeyId,
     record::{Record, Status},
 };
+pub(crate) use self::{shared::SharedRecord, slide::Slide};
 use super::{
     digest::TokenDigest,
     owner::{AccountId, OwnerId},

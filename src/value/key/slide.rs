@@ -39,6 +39,11 @@ impl Slide {
         renewed - expires_at > self.min_gain
     }
 
+    /// Before when no use of the key is to be looked at; `None` if one may be at any time.
+    pub(crate) fn concerns_from(&self, key: &ApiKey) -> Option<DateTime<Utc>> {
+        key.expires_at()?.checked_sub_signed(self.lead)
+    }
+
     /// Whether a use at `now` is to be looked at: it renews the key, or finds it expired, perhaps
     /// only by a record that does not show an earlier use yet.
     #[inline]

@@ -1,25 +1,22 @@
 //! The one decision about a credential, usable with Tower and without.
 
+mod decision;
+
 use std::{fmt, sync::Arc};
 
 use super::{
     authenticated::AuthenticatedKey,
     config::AuthenticatorBuilder,
-    events::Event,
     inner::Inner,
-    maintenance::{Sweeper, Upkeep},
     manager::KeyManager,
     rejection::{Rejection, RejectionKind},
 };
 use crate::{
-    state::{
-        cache::{Demand, Known, ReadError},
-        store::{KeyRepository, KeyStore},
-    },
+    state::store::{KeyRepository, KeyStore},
     value::{
         digest::{DigestAlgorithm, TokenDigest},
         format,
-        meter::{Count, Timer},
+        meter::Count,
         subject::Subject,
     },
 };
@@ -67,7 +64,13 @@ impl Authenticator {
     /// # Errors
     /// Why the token may not pass.
     pub async fn authenticate(&self, token: &str) -> Result<AuthenticatedKey, Rejection> {
-        self.told(self.decide(self.digest_of(token), Freshness::Cached).await)
+        match self.sight(token.as_bytes()) {
+            Ok(key) => Ok(key),
+            Err(sighting) => {
+                let digest = self.digest_of(token);
+                self.told(self.decide(digest, Freshness::Cached, sighting).await)
+            }
+        }
     }
 
     /// Decides about a token by a read of the store that begins after this call, for what must not
@@ -79,7 +82,7 @@ impl Authenticator {
         &self,
         token: &str,
     ) -> Result<AuthenticatedKey, Rejection> {
-        self.told(self.decide(self.digest_of(token), Freshness::Authoritative).await)
+        self.told(self.decide(self.digest_of(token), Freshness::Authoritative, None).await)
     }
 
     /// Judges an admitted key again, as of now: for websockets, long streams, and work that waited
@@ -88,25 +91,11 @@ impl Authenticator {
     /// # Errors
     /// Why the key may not pass any more.
     pub async fn recheck(&self, key: &AuthenticatedKey) -> Result<AuthenticatedKey, Rejection> {
-        self.told(match self.decide(Ok(*key.key().digest()), Freshness::Cached).await {
+        self.told(match self.decide(Ok(*key.key().digest()), Freshness::Cached, None).await {
             // The token may have been given to another key since.
             Ok(now) if now.id() != key.id() => Err(Rejection::new(RejectionKind::Unknown)),
             decision => decision,
         })
-    }
-
-    async fn decide(
-        &self,
-        digest: Result<TokenDigest, Rejection>,
-        freshness: Freshness,
-    ) -> Result<AuthenticatedKey, Rejection> {
-        let digest = digest?;
-        self.tell(Event::Requested);
-        let may_be_cached = freshness == Freshness::Cached;
-        match may_be_cached.then(|| self.cached(&digest)).flatten() {
-            Some(decision) => decision,
-            None => self.resolve(digest, freshness).await,
-        }
     }
 
     /// Issues, changes and lists the keys of this authenticator's store.
@@ -142,73 +131,6 @@ impl Authenticator {
             }
         }
         Ok(TokenDigest::of(self.inner.store.digest_algorithm(), token))
-    }
-
-    /// The decision, if the cache can make it: no await, no box, no store.
-    pub(crate) fn cached(
-        &self,
-        digest: &TokenDigest,
-    ) -> Option<Result<AuthenticatedKey, Rejection>> {
-        let now = self.inner.settings.clock.read();
-        let known = self.inner.cache.lookup(digest, &now);
-        self.inner.meter.count(match &known {
-            Some(Known::Present { .. }) => Count::Hit,
-            Some(Known::Absent) => Count::Negative,
-            Some(Known::Suspect) => Count::Hit,
-            None => Count::Miss,
-        });
-        match known? {
-            Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
-            Known::Suspect => Some(Err(self.inner.refusal_of(ReadError::Suspect))),
-            Known::Present { record, chores } => {
-                let Some(slot) = chores else { return Some(Inner::judge(&record, &now)) };
-                Upkeep::rouse(&self.inner);
-                Sweeper::rouse(&self.inner);
-                self.inner.revocation.rouse();
-                self.inner.cache.refresh(&slot, now.monotonic);
-                let renewed = self.inner.renewals.judged_by(&slot, &record, &now, false);
-                let decision = Inner::judge(renewed.as_ref().unwrap_or(&record), &now);
-                if decision.is_ok() {
-                    self.inner.recorder.seen(&record, slot.due(), now.monotonic);
-                }
-                Some(decision)
-            }
-        }
-    }
-
-    /// The decision, through the store if need be.
-    pub(crate) fn resolve(
-        &self,
-        digest: TokenDigest,
-        freshness: Freshness,
-    ) -> impl Future<Output = Result<AuthenticatedKey, Rejection>> + Send + 'static {
-        let inner = Arc::clone(&self.inner);
-        Upkeep::rouse(&inner);
-        Sweeper::rouse(&inner);
-        async move {
-            let _timer = Timer::of_a_miss(&inner.settings.clock);
-            inner.revocation.rouse();
-            let demand = match freshness {
-                Freshness::Cached => Demand::Current,
-                Freshness::Authoritative => {
-                    let now = inner.settings.clock.read();
-                    if let Some(Known::Absent) = inner.cache.lookup(&digest, &now) {
-                        inner.meter.count(Count::Negative);
-                        return Err(Rejection::new(RejectionKind::Unknown));
-                    }
-                    Demand::Own
-                }
-            };
-            let read = inner.cache.fetch(digest, demand).await;
-            let slot = read.map_err(|error| inner.refusal_of(error))?;
-            let record = slot.record().ok_or_else(|| Rejection::new(RejectionKind::Unknown))?;
-            let now = inner.settings.clock.read();
-            let rests_on_store = demand == Demand::Own;
-            let renewed = inner.renewals.judged_by(&slot, record, &now, rests_on_store);
-            let key = Inner::judge(renewed.as_ref().unwrap_or(record), &now)?;
-            inner.recorder.seen(record, slot.due(), now.monotonic);
-            Ok(key)
-        }
     }
 }
 
