@@ -87,8 +87,7 @@ impl Site {
     }
 }
 
-/// Seen to fail for an hour with the function's `pg_notify` left out, and at each line with the trigger for
-/// it left out.
+/// Seen to fail with the function's `pg_notify` left out.
 #[tokio::test]
 async fn what_django_ends_is_heard() {
     use RejectionKind::{Expired, KeyInactive, OwnerInactive, Unknown};
@@ -194,6 +193,8 @@ async fn what_ends_nothing_has_nothing_read_again() {
 }
 
 /// Triggers that are dropped are noticed, and all that was cached is read again; they are made anew.
+///
+/// Seen to fail without the comparison in `Round::heartbeat`.
 #[tokio::test]
 async fn dropped_triggers_are_noticed_and_made_again() {
     for site in Site::both().await {
