@@ -390,6 +390,40 @@ async fn an_id_that_can_not_be_told_is_everything() {
     assert_eq!(told(&mut feed).await, [Heard::Everything]);
 }
 
+/// Whatever the tables, and the users' column of ids, are called, and wherever they stand.
+#[tokio::test]
+async fn names_may_be_anything() {
+    let Some(site) = Site::new(Kind::Postgres, false).await else { return };
+    site.run(
+        r#"ALTER TABLE knox_authtoken RENAME TO "we'ird ""{p} \ é";
+        ALTER TABLE auth_user RENAME TO "Us {schema} ers";
+        ALTER TABLE "Us {schema} ers" RENAME COLUMN id TO "the \ {n} 'id' é" "#,
+    )
+    .await;
+    let schema = site.text("SELECT current_schema()::text").await.unwrap();
+    let url = site.url.split("options=").next().unwrap().trim_end_matches(['?', '&']);
+    let options = Site::options().schema(&schema).unwrap();
+    let options = options.token_table(r#"we'ird "{p} \ é"#).unwrap();
+    let options = options.owner_table("Us {schema} ers").unwrap();
+    let options = options.owner_id_column(r"the \ {n} 'id' é").unwrap();
+    let store = options.install_triggers().open(url).await.unwrap();
+    let mut feed = store.feed();
+    feed.listen().await.unwrap();
+    let user = r#"INSERT INTO "Us {schema} ers" VALUES (7, '', NULL, false, 'x', '', '', '', true, true, now());
+        UPDATE "Us {schema} ers" SET is_active = false"#;
+    site.run(user).await;
+    assert_eq!(told(&mut feed).await, [Heard::Revoked(vec![Subject::Owner("7".into())])]);
+    let digest = digest_of("k");
+    let token = format!(
+        r#"INSERT INTO "we'ird ""{{p}} \ é" VALUES ('{}', now(), 7, NULL, 'x');
+        DELETE FROM "we'ird ""{{p}} \ é" "#,
+        digest.to_hex()
+    );
+    site.run(&token).await;
+    let key = Subject::Key(KeyId::of_digest(&digest));
+    assert_eq!(told(&mut feed).await, [Heard::Revoked(vec![key])]);
+}
+
 /// Keys and users that nobody has seen yet.
 struct Fresh {
     keys: Keys,

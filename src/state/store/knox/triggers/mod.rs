@@ -202,32 +202,56 @@ async fn places(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ids::Ids, *};
 
-    fn triggers(labels: &[&'static str]) -> Triggers {
-        let table = |label: &&'static str| Table {
-            label,
-            space: "s".into(),
-            name: "t".into(),
-            told: vec![("UPDATE", "k", "a".into()), ("DELETE", "token", "a".into())],
-            counts: vec!["a".into(), "b".into()],
+    /// Those of a site with every default.
+    fn triggers(is_smarter: bool) -> Triggers {
+        let options = KnoxOptions::default();
+        let smarter = Smarter {
+            keys: String::new(),
+            profiles: String::new(),
+            links: None,
+            account_ids: Ids::Numbers,
+            profile_ids: Ids::Numbers,
+            platform: None,
         };
-        Triggers { wanted: Wanted::No, tables: labels.iter().map(table).collect() }
+        let owners = Owners {
+            table: String::new(),
+            id: String::new(),
+            ids: Ids::Numbers,
+            is_padded: false,
+            username: String::new(),
+            has_staff: true,
+            has_superusers: true,
+        };
+        let schema = Schema {
+            dialect: Dialect::Postgres,
+            zone: options.zone,
+            tokens: String::new(),
+            owners,
+            smarter: is_smarter.then_some(smarter),
+        };
+        let tables = tables(&schema, &options).into_iter().map(|(_, table)| table);
+        let named = |table| Table { space: "s".into(), name: "t".into(), ..table };
+        Triggers { wanted: Wanted::No, tables: tables.map(named).collect() }
     }
 
     /// Two releases that disagree about it would put each other's right, for ever.
     #[test]
     fn the_text_belongs_to_the_number() {
-        let text = triggers(&["tokens", KEYS]).telling().ddl();
-        let sum = base16ct::lower::encode_string(&Sha256::digest(text)[..8]);
-        let known = ("token_auth_knox1_", "0faf34c5637e3121");
-        assert_eq!((PREFIX, sum.as_str()), known, "a new text needs a new number");
+        let sums = [false, true].map(|is_smarter| {
+            let text = triggers(is_smarter).telling().ddl();
+            base16ct::lower::encode_string(&Sha256::digest(text)[..8])
+        });
+        let known = ("token_auth_knox1_", ["75d43b1052eac83d", "9b5fcec95da377ee"]);
+        let sums = sums.each_ref().map(String::as_str);
+        assert_eq!((PREFIX, sums), known, "a new text needs a new number");
     }
 
     /// PostgreSQL cuts longer ones off, and takes no longer channel at all.
     #[test]
     fn names_fit() {
-        let telling = triggers(&["smarter_profiles"]).telling();
+        let telling = triggers(true).telling();
         let of_triggers = telling.triggers.iter().map(|trigger| trigger.name.clone());
         let of_rest = [telling.channel.clone(), telling.heartbeats(u64::MAX)];
         for name in of_triggers.chain(of_rest) {
@@ -239,10 +263,10 @@ mod tests {
     /// events that wait for the commit.
     #[test]
     fn no_trigger_is_in_the_way_of_a_migration() {
-        let text = triggers(&["tokens", "owners"]).telling().ddl();
+        let text = triggers(true).telling().ddl();
         let triggers = text.split("CREATE TRIGGER").skip(1);
         let made: Vec<&str> = triggers.filter_map(|text| text.split(';').next()).collect();
-        assert_eq!(made.len(), 6);
+        assert_eq!(made.len(), 13);
         for trigger in made {
             let names_none = !trigger.contains("WHEN") && !trigger.contains(" OF ");
             assert!(names_none && !trigger.contains("DEFER"), "{trigger}");
