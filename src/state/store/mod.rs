@@ -15,7 +15,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shared;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "knox"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;

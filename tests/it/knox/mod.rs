@@ -16,6 +16,8 @@ mod login;
 mod migrate;
 #[cfg(all(feature = "test-util", feature = "knox"))]
 mod refresh;
+#[cfg(feature = "knox")]
+mod triggers;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod values;
 #[cfg(all(feature = "axum", feature = "test-util"))]

@@ -16,6 +16,8 @@ mod rights;
 mod rows;
 mod start;
 mod tokens;
+#[cfg(feature = "test-util")]
+mod triggers;
 
 use std::future::Future;
 

@@ -9,7 +9,7 @@ use sqlx::{
 
 use super::{
     KnoxOptions,
-    place::{Place, Trouble},
+    place::{Place, Trouble, of_postgres},
     session::Pool,
 };
 use crate::state::store::error::StoreError;
@@ -62,15 +62,7 @@ impl Target {
     pub(super) fn place(&self) -> Place {
         Place::named(match self {
             Self::Sqlite(connect) => format!("`{}`", connect.get_filename().display()),
-            Self::Postgres(connect) => {
-                let database = connect.get_database().unwrap_or_else(|| connect.get_username());
-                match connect.get_socket() {
-                    Some(socket) => format!("`{database}` at {}", socket.display()),
-                    None => {
-                        format!("`{database}` at {}:{}", connect.get_host(), connect.get_port())
-                    }
-                }
-            }
+            Self::Postgres(connect) => of_postgres(connect),
             Self::MySql(connect) => {
                 let database = connect.get_database().unwrap_or("?");
                 format!("`{database}` at {}:{}", connect.get_host(), connect.get_port())

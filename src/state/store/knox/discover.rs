@@ -58,6 +58,7 @@ pub(super) async fn owners(
     }
     Ok(Owners {
         ids,
+        is_padded: owners.type_of(&options.owner_id).starts_with("character("),
         id: dialect.quote(&options.owner_id),
         username: dialect.quote(&options.username),
         has_staff: owners.has("is_staff"),

@@ -15,6 +15,7 @@ mod ids;
 mod list;
 mod metadata;
 mod moment;
+mod open;
 mod options;
 mod place;
 mod range;
@@ -25,6 +26,7 @@ mod session;
 mod standing;
 mod statements;
 mod tokens;
+mod triggers;
 mod uses;
 mod write;
 
@@ -39,6 +41,7 @@ use self::{
     schema::{Schema, Smarter},
     session::Pool,
     statements::Statements,
+    triggers::Triggers,
 };
 use super::error::StoreError;
 use crate::value::owner::AccountId;
@@ -51,7 +54,8 @@ use crate::value::owner::AccountId;
 /// and a last use beside each of knox's rows.
 ///
 /// # Rules
-/// 1. Nothing is made or changed in the schema. Tables of older versions of knox are refused, with the
+/// 1. Nothing is made or changed in the schema, unless [triggers](KnoxOptions::install_triggers) are asked
+///    for. Tables of older versions of knox are refused, with the
 ///    statement that counts what is in them.
 /// 2. A lookup is one query on the digest's primary key, with the owner joined in; digests are compared
 ///    byte for byte here, whatever the database's collation says.
@@ -69,6 +73,8 @@ pub struct KnoxStore {
     schema: Arc<Schema>,
     statements: Arc<Statements>,
     watchers: Arc<Watchers>,
+    /// Of PostgreSQL alone.
+    triggers: Option<Arc<Triggers>>,
 }
 
 impl KnoxStore {
@@ -86,10 +92,10 @@ impl KnoxStore {
         KnoxOptions::default()
     }
 
-    fn over(pool: Pool, schema: Schema) -> Self {
+    fn over(pool: Pool, schema: Schema, triggers: Option<Triggers>) -> Self {
         let statements = Arc::new(Statements::new(&schema));
-        let watchers = Arc::default();
-        Self { pool, is_ours: false, schema: Arc::new(schema), statements, watchers }
+        let (schema, triggers) = (Arc::new(schema), triggers.map(Arc::new));
+        Self { pool, is_ours: false, schema, statements, watchers: Arc::default(), triggers }
     }
 
     /// Whether the tables are Smarter's, and not plain knox's.

@@ -3,18 +3,11 @@
 use std::time::Duration;
 
 use chrono::FixedOffset;
-use sqlx::{MySqlPool, PgPool, SqlitePool};
 
-use super::{
-    KnoxStore,
-    connect::{self, Target},
-    discover::discover,
-    place::{Place, Trouble},
-    session::Pool,
-};
+use super::triggers::Wanted;
 use crate::state::store::error::StoreError;
 
-/// Sets up a [`KnoxStore`].
+/// Sets up a [`KnoxStore`](super::KnoxStore).
 ///
 /// The names are those that Django gives by default. A name may hold anything that the database takes;
 /// it is quoted.
@@ -34,6 +27,7 @@ pub struct KnoxOptions {
     pub(super) schema: Option<Box<str>>,
     pub(super) zone: FixedOffset,
     pub(super) is_plain: bool,
+    pub(super) triggers: Wanted,
     pub(super) max_connections: u32,
     pub(super) acquire_timeout: Duration,
 }
@@ -53,6 +47,7 @@ impl Default for KnoxOptions {
             schema: None,
             zone: FixedOffset::east_opt(0).expect("no offset is less than a day"),
             is_plain: false,
+            triggers: Wanted::No,
             max_connections: 8,
             acquire_timeout: Duration::from_secs(5),
         }
@@ -176,64 +171,6 @@ impl KnoxOptions {
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout;
         self
-    }
-
-    /// Opens a database by its URL, as of `postgres://`, `mysql://`, `mariadb://` or `sqlite:`, or a
-    /// SQLite file by its path. Nothing is made or changed there.
-    ///
-    /// # Errors
-    /// When the database can't be reached, or its tables are not those of knox 5; the message says what
-    /// to do, and never the password.
-    pub async fn open(self, url: &str) -> Result<KnoxStore, StoreError> {
-        let target = Target::parse(url)?;
-        let place = target.place();
-        connect::try_once(&target, self.acquire_timeout).await.map_err(|e| place.trouble(e))?;
-        let pool = connect::pool(target, &self);
-        match self.on(&pool, &place).await {
-            Ok(store) => Ok(KnoxStore { is_ours: true, ..store }),
-            Err(error) => {
-                // Nothing of a failed attempt stays open behind the caller's back.
-                pool.close().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes the tables of a SQLite database that the user opened. No setting of the pool is touched.
-    ///
-    /// # Errors
-    /// When the tables are not those of knox 5; the message says what to do.
-    pub async fn from_sqlite_pool(self, pool: SqlitePool) -> Result<KnoxStore, StoreError> {
-        self.on(&Pool::Sqlite(pool), &Place::elsewhere()).await
-    }
-
-    /// Takes the tables of a PostgreSQL database that the user opened. No setting of the pool is
-    /// touched; it has to ask the primary.
-    ///
-    /// # Errors
-    /// When the tables are not those of knox 5; the message says what to do.
-    pub async fn from_postgres_pool(self, pool: PgPool) -> Result<KnoxStore, StoreError> {
-        self.on(&Pool::Postgres(pool), &Place::elsewhere()).await
-    }
-
-    /// Takes the tables of a MySQL or MariaDB database that the user opened. No setting of the pool is
-    /// touched: its connections have to be in a strict SQL mode, and have to ask the primary.
-    ///
-    /// # Errors
-    /// When the tables are not those of knox 5; the message says what to do.
-    pub async fn from_mysql_pool(self, pool: MySqlPool) -> Result<KnoxStore, StoreError> {
-        self.on(&Pool::MySql(pool), &Place::elsewhere()).await
-    }
-
-    async fn on(&self, pool: &Pool, place: &Place) -> Result<KnoxStore, StoreError> {
-        let found = async {
-            let mut session = pool.session().await.map_err(Trouble::Database)?;
-            let schema = discover(&mut session, pool.dialect(), self).await?;
-            session.release();
-            Ok(schema)
-        };
-        let schema = found.await.map_err(|trouble: Trouble| place.trouble(trouble))?;
-        Ok(KnoxStore::over(pool.clone(), schema))
     }
 }
 

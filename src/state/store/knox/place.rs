@@ -2,8 +2,10 @@
 
 use std::{error::Error, fmt};
 
+use sqlx::postgres::PgConnectOptions;
+
 use super::{
-    super::error::StoreError,
+    super::{error::StoreError, sql::primary::Standby},
     failure::{Meaning, Refusal},
 };
 
@@ -63,6 +65,15 @@ impl fmt::Display for Place {
     }
 }
 
+/// What a PostgreSQL database is called.
+pub(super) fn of_postgres(connect: &PgConnectOptions) -> String {
+    let database = connect.get_database().unwrap_or_else(|| connect.get_username());
+    match connect.get_socket() {
+        Some(socket) => format!("`{database}` at {}", socket.display()),
+        None => format!("`{database}` at {}:{}", connect.get_host(), connect.get_port()),
+    }
+}
+
 /// A connection that never came to be, or broke.
 fn connecting(error: &sqlx::Error) -> String {
     match error {
@@ -72,6 +83,7 @@ fn connecting(error: &sqlx::Error) -> String {
         sqlx::Error::PoolTimedOut => {
             "no connection came in time; check that the server runs, and the pool's size".into()
         }
+        sqlx::Error::Configuration(why) if why.is::<Standby>() => why.to_string(),
         sqlx::Error::Tls(error) => format!(
             "no encrypted connection ({error}); enable one of the features `tls-rustls-…`, and \
              check the certificates"

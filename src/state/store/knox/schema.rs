@@ -23,6 +23,8 @@ pub(super) struct Owners {
     pub(super) table: String,
     pub(super) id: String,
     pub(super) ids: Ids,
+    /// Whether the column fills ids up with blanks, which a cast to text takes away.
+    pub(super) is_padded: bool,
     pub(super) username: String,
     /// A user model of the site's own may have no such columns, and then nobody is one.
     pub(super) has_staff: bool,

@@ -5,8 +5,8 @@
 //! is closed: the server then ends the transaction that was open on it.
 
 use sqlx::{
-    AssertSqlSafe, Column as _, MySql, MySqlPool, PgPool, Postgres, SqlSafeStr as _, SqlStr,
-    Sqlite, SqlitePool, pool::PoolConnection,
+    AssertSqlSafe, Column as _, MySql, MySqlPool, PgConnection, PgPool, Postgres, SqlSafeStr as _,
+    SqlStr, Sqlite, SqlitePool, pool::PoolConnection, postgres::PgConnectOptions,
 };
 
 use super::{super::error::StoreError, dialect::Dialect, failure};
@@ -69,6 +69,12 @@ impl Pool {
         Ok(Session { link, is_idle: true })
     }
 
+    /// Where PostgreSQL's connections lead.
+    pub(super) fn leads_to(&self) -> Option<PgConnectOptions> {
+        let Self::Postgres(pool) = self else { return None };
+        Some((*pool.connect_options()).clone())
+    }
+
     pub(super) async fn close(&self) {
         on_each!(Self, self, pool => pool.close().await);
     }
@@ -113,6 +119,13 @@ impl Session {
         on_each!(Link, &mut self.link, connection => {
             sqlx::raw_sql(sql).execute(&mut **connection).await.map(drop)
         })
+    }
+
+    /// Lends the connection, where it is one of PostgreSQL's, for what only that has.
+    pub(super) fn postgres(&mut self) -> Option<&mut PgConnection> {
+        let Link::Postgres(connection) = &mut self.link else { return None };
+        self.is_idle = false;
+        Some(connection)
     }
 
     /// Commits. An error says nothing about whether that was done, unless it is definite.

@@ -7,8 +7,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{PostgresOptions, migrate};
-use crate::state::store::error::StoreError;
+use super::PostgresOptions;
+use crate::state::store::{error::StoreError, sql::primary::is_primary};
 
 /// A connection that was idle for longer is asked whether it still is one. One that was in use a moment
 /// ago is not, so that a lookup under load is one round trip.
@@ -56,9 +56,7 @@ impl PostgresOptions {
                 })
             })
             // A name may come to stand for another server: a failover must not end at a standby.
-            .after_connect(|connection, _| {
-                Box::pin(async move { migrate::is_primary(connection).await })
-            })
+            .after_connect(|connection, _| Box::pin(async move { is_primary(connection).await }))
             .connect_lazy_with(connect)
     }
 }

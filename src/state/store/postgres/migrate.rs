@@ -1,14 +1,16 @@
 //! Makes a database ready: its tables, and the digest algorithm that it records.
 
-use std::{error::Error, fmt};
-
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
-    super::sql::Prefix,
+    super::sql::{
+        Prefix,
+        primary::Standby,
+        telling::{BEGIN_MENDING, put_right},
+    },
     schema, session,
-    telling::{self, Found},
+    telling::telling,
 };
 use crate::value::digest::DigestAlgorithm;
 
@@ -80,30 +82,6 @@ pub(super) async fn prepare(
     Ok(Prepared { prefix, schema, algorithm })
 }
 
-/// Whether a new connection leads to a primary; an error says that it does not.
-pub(super) async fn is_primary(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    use sqlx::{Executor as _, Row as _};
-    // As one message, so that it needs no transaction behind a pooler.
-    let row =
-        connection.fetch_one("SELECT CASE WHEN pg_is_in_recovery() THEN 1 END IS NULL").await?;
-    if row.try_get_unchecked::<bool, _>(0)? {
-        return Ok(());
-    }
-    Err(sqlx::Error::Configuration(Box::new(Standby)))
-}
-
-/// Why a connection to a standby is not used.
-#[derive(Debug)]
-pub(super) struct Standby;
-
-impl fmt::Display for Standby {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it is a standby, which learns of a revocation late; name the primary")
-    }
-}
-
-impl Error for Standby {}
-
 fn outdated(found: i64) -> String {
     let (state, ddl) = if found == 0 {
         ("its tables are missing".to_owned(), "ddl()".to_owned())
@@ -149,15 +127,13 @@ pub(super) async fn mend_triggers(
     prefix: &Prefix,
     schema: &str,
 ) -> Result<(), Trouble> {
-    sqlx::raw_sql(session::BEGIN_MENDING).execute(&mut *connection).await?;
+    sqlx::raw_sql(BEGIN_MENDING).execute(&mut *connection).await?;
     // Many nodes find them missing at once; the others then find nothing to do.
     let lock = format!("SELECT pg_advisory_xact_lock({})", lock_of(schema));
     sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *connection).await?;
     // Those of a newer release are its own business.
     version(connection, schema, prefix).await?;
-    let found = Found::read(connection, telling::standing(prefix, schema)).await?;
-    sqlx::raw_sql(AssertSqlSafe(telling::mend(prefix, &found))).execute(&mut *connection).await?;
-    sqlx::raw_sql("COMMIT").execute(connection).await?;
+    put_right(connection, &telling(prefix, schema)).await?;
     Ok(())
 }
 

@@ -5,9 +5,9 @@ use std::{error::Error, fmt, io};
 use sqlx::postgres::PgConnectOptions;
 
 use super::{
-    super::error::StoreError,
+    super::{error::StoreError, sql::primary::Standby},
     failure::Refusal,
-    migrate::{Standby, Trouble},
+    migrate::Trouble,
 };
 
 /// What an error calls the database; never its password.

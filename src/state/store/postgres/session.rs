@@ -96,12 +96,6 @@ pub(super) const BEGIN_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; 
      SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
      SET LOCAL idle_in_transaction_session_timeout = 60000";
 
-/// Everybody who comes behind it waits for as long as it waits for a table; and where it and a writer wait
-/// for each other, it gives up before PostgreSQL looks whom to end, a second later.
-pub(super) const BEGIN_MENDING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-     SET LOCAL statement_timeout = 10000; SET LOCAL lock_timeout = 500; \
-     SET LOCAL idle_in_transaction_session_timeout = 10000";
-
 impl Beginnings {
     pub(super) fn new(statement: i32, lock: i32) -> Self {
         let sql = |text: String| AssertSqlSafe(text).into_sql_str();

@@ -1,38 +1,29 @@
 //! The revocation feed of an existing Django's database: it looks again, and again, at the keys that were
-//! used lately.
+//! used lately; or hears what triggers tell, where they were asked for.
 //!
 //! Django's tables keep no log of what was changed, and knox's have no column that tells when. So the
 //! store notes what it finds, and the feed reads it again, many keys in one query: a key that is gone, or
 //! that stands otherwise than it did, is told.
 
+mod looking;
 mod seen;
 mod wake;
 mod watchers;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
+use sqlx::postgres::PgConnectOptions;
+
+use self::looking::{FRESH_TTL, Looking};
 pub(super) use self::watchers::Watchers;
-use self::{seen::Seen, wake::Wake};
 use super::{
     super::{
         error::StoreError,
         feed::{Heard, RevocationFeed},
+        sql::hearing::{self, Ear, deaf},
     },
     KnoxStore,
-    dialect::Dialect,
 };
-use crate::value::digest::{DigestAlgorithm, TokenDigest};
-
-/// How often it looks by default: a SQLite file whether it was written to, which costs next to nothing;
-/// a server at all keys that were used lately.
-const EVERY_OF_A_FILE: Duration = Duration::from_millis(100);
-const EVERY_OF_A_SERVER: Duration = Duration::from_secs(1);
-/// The longest fresh TTL it can serve.
-const FRESH_TTL: Duration = Duration::from_secs(10);
-/// For how long a key is looked at that is not found again: half as long again as it can be cached.
-const MEMORY: Duration = Duration::from_secs(15);
-/// How many keys are read in one query.
-const AT_ONCE: usize = 256;
 
 /// Hears of what Django, or anybody, changes in its tables: knox's logout, a user or a key that was
 /// deactivated or deleted, a new expiry. [`KnoxStore::feed`] makes it; `AuthenticatorBuilder::feed` takes
@@ -45,6 +36,13 @@ const AT_ONCE: usize = 256;
 /// 2. So it goes with a fresh TTL of at most 10 s, which is the default; the builder refuses a longer one.
 ///    Up to 65,536 keys are looked at; those beyond hold for the fresh TTL.
 /// 3. On a server each look costs a query for 256 keys in use, on a connection of the store's pool.
+/// 4. With [triggers](super::KnoxOptions::expect_triggers), on PostgreSQL, it listens instead: all of that is
+///    then without meaning, and a change holds once it was committed, of any key and for any fresh TTL. It
+///    has one connection of its own, to the server that takes the changes, and never through a pooler in
+///    transaction mode: [`listen_at`](Self::listen_at) names another way there. Its heartbeat goes
+///    through the store's pool and looks after the triggers on its way; while they are missing, or any was
+///    touched since it began to listen, it has a gap. Whoever may connect may notify: what comes in can
+///    only ever make the authenticator look at the tables again.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -60,19 +58,26 @@ const AT_ONCE: usize = 256;
 /// ```
 pub struct KnoxFeed {
     store: KnoxStore,
-    seen: Arc<Seen>,
-    every: Duration,
-    is_listening: bool,
-    wake: Option<Wake>,
-    /// The probe to be answered by the look that begins next.
-    asked: Option<u64>,
-    look: Option<Look>,
+    way: Way,
 }
 
-/// A look under way. It is kept here, so that whoever stops hearing loses nothing.
-struct Look {
-    todo: Vec<TokenDigest>,
-    answers: Option<u64>,
+/// How it hears of changes.
+enum Way {
+    Looking(Looking),
+    Listening(Box<Listening>),
+}
+
+#[derive(Default)]
+struct Listening {
+    /// Where, if not where the store's connections lead.
+    at: Option<PgConnectOptions>,
+    ear: Option<Ear<KnoxStore>>,
+}
+
+impl Listening {
+    fn ear(&mut self) -> Result<&mut Ear<KnoxStore>, StoreError> {
+        self.ear.as_mut().ok_or_else(deaf)
+    }
 }
 
 impl KnoxStore {
@@ -80,113 +85,100 @@ impl KnoxStore {
     /// store. Nothing is asked before it listens.
     #[must_use]
     pub fn feed(&self) -> KnoxFeed {
-        let every = match self.pool.dialect() {
-            Dialect::Sqlite => EVERY_OF_A_FILE,
-            Dialect::Postgres | Dialect::MySql => EVERY_OF_A_SERVER,
+        let way = if self.wants_triggers() {
+            Way::Listening(Box::default())
+        } else {
+            Way::Looking(Looking::of(self))
         };
-        KnoxFeed {
-            store: self.clone(),
-            seen: Arc::new(Seen::new(looks(every))),
-            every,
-            is_listening: false,
-            wake: None,
-            asked: None,
-            look: None,
-        }
+        KnoxFeed { store: self.clone(), way }
     }
 }
 
 impl KnoxFeed {
     /// Sets how often it looks, between 10 ms and 2 s. A change made elsewhere holds that much later at
-    /// most.
+    /// most. One that listens to triggers does not look.
     #[must_use]
     pub fn look_every(mut self, span: Duration) -> Self {
-        self.every = span.clamp(Duration::from_millis(10), Duration::from_secs(2));
-        self.seen = Arc::new(Seen::new(looks(self.every)));
+        if let Way::Looking(looking) = &mut self.way {
+            looking.look_every(span);
+        }
         self
     }
 
-    async fn begin(&mut self) -> Result<Look, StoreError> {
-        let has_changed = match &mut self.wake {
-            Some(wake) => wake.has_changed().await?,
-            None => true,
+    /// Has a feed that listens to triggers do so by another URL than the store's: past a pooler in
+    /// transaction mode, through which nothing can be listened to. It has to lead to the same database.
+    ///
+    /// # Errors
+    /// When it is no PostgreSQL URL, or the store was asked for no triggers.
+    pub fn listen_at(mut self, url: &str) -> Result<Self, StoreError> {
+        let Way::Listening(listening) = &mut self.way else {
+            return Err(StoreError::unusable(
+                "this feed does not listen; ask for triggers by `KnoxOptions::expect_triggers` or \
+                 `KnoxOptions::install_triggers`",
+            ));
         };
-        // No await behind the question: a look that was dropped would have taken its answer along.
-        Ok(Look { todo: self.seen.begin(has_changed), answers: self.asked.take() })
+        listening.at = Some(hearing::place(url)?);
+        Ok(self)
     }
-}
-
-/// How many looks there are in the time for which a key is looked at, with those that probes ask for.
-fn looks(every: Duration) -> u64 {
-    u64::try_from(2 * MEMORY.as_millis() / every.as_millis().max(1)).unwrap_or(u64::MAX)
 }
 
 impl RevocationFeed for KnoxFeed {
     async fn listen(&mut self) -> Result<(), StoreError> {
-        self.is_listening = false;
-        (self.look, self.asked) = (None, None);
-        // What is found from here on is noted; all that was read before is outdated.
-        self.seen.forget();
-        self.store.watchers.add(&self.seen);
-        self.wake = Wake::of(&self.store.pool).await?;
-        // One that nobody has: whether it can look at all.
-        let nobody = TokenDigest::of(DigestAlgorithm::Sha512, "");
-        self.store.find_again(&[nobody]).await?;
-        self.is_listening = true;
-        Ok(())
+        match &mut self.way {
+            Way::Looking(looking) => looking.listen(&self.store).await,
+            Way::Listening(listening) => {
+                listening.ear = None;
+                listening.ear = Some(Ear::open(&self.store, listening.at.as_ref()).await?);
+                Ok(())
+            }
+        }
     }
 
     async fn probe(&mut self, nonce: u64) -> Result<(), StoreError> {
-        self.asked = Some(nonce);
+        match &mut self.way {
+            Way::Looking(looking) => looking.asked = Some(nonce),
+            Way::Listening(listening) => listening.ear()?.probe(nonce),
+        }
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Heard, StoreError> {
-        if !self.is_listening {
-            return Err(StoreError::unusable("this feed does not listen, as it failed before"));
-        }
-        loop {
-            if let Some(heard) = self.seen.changed() {
-                return Ok(heard);
-            }
-            let Some(look) = &mut self.look else {
-                if self.asked.is_none() {
-                    tokio::time::sleep(self.every).await;
+        match &mut self.way {
+            Way::Looking(looking) => looking.next(&self.store).await,
+            Way::Listening(listening) => {
+                let heard = listening.ear()?.hear().await;
+                if heard.is_err() {
+                    listening.ear = None;
                 }
-                self.look = Some(self.begin().await?);
-                continue;
-            };
-            let left = look.todo.len().saturating_sub(AT_ONCE);
-            let part = &look.todo[left..];
-            if part.is_empty() {
-                let answers = look.answers;
-                self.look = None;
-                match answers {
-                    Some(nonce) => return Ok(Heard::Alive(nonce)),
-                    None => continue,
-                }
+                heard
             }
-            let found = self.store.find_again(part).await?;
-            self.seen.compare(part, &found);
-            look.todo.truncate(left);
         }
     }
 
     fn rest(&mut self) {
-        (self.look, self.wake) = (None, None);
-        self.is_listening = false;
+        match &mut self.way {
+            Way::Looking(looking) => looking.rest(),
+            Way::Listening(listening) => listening.ear = None,
+        }
     }
 
     fn longest_fresh_ttl(&self) -> Option<Duration> {
-        Some(FRESH_TTL)
+        match self.way {
+            Way::Looking(_) => Some(FRESH_TTL),
+            Way::Listening(_) => None,
+        }
     }
 }
 
 impl fmt::Debug for KnoxFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KnoxFeed")
-            .field("is_listening", &self.is_listening)
-            .field("every", &self.every)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("KnoxFeed");
+        match &self.way {
+            Way::Looking(looking) => {
+                shown.field("is_listening", &looking.is_listening).field("every", &looking.every)
+            }
+            Way::Listening(listening) => shown.field("is_listening", &listening.ear.is_some()),
+        };
+        shown.finish_non_exhaustive()
     }
 }

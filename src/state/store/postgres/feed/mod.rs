@@ -1,29 +1,16 @@
 //! The revocation feed of a PostgreSQL database: triggers notify, and one connection listens.
-//!
-//! # What counts as a gap
-//! 1. The listening connection broke, or anything else was answered on it than notifications.
-//! 2. A heartbeat that went round by the connections that commit did not come back in time, which the
-//!    authenticator notices: a network that swallows everything, a listener that is connected to another
-//!    server than the one that takes the changes.
-//! 3. The triggers are not those any more that were there when it began to listen: each heartbeat looks,
-//!    and notices those too that were dropped, or switched off, and made again since.
-//!
-//! Everything else rests on the server: it delivers notifications in the order of the commits, so that
-//! a heartbeat which came back says that everything committed before it was told.
 
-mod ear;
-mod round;
 mod standing;
 
-use std::{fmt, str::FromStr as _};
+use std::fmt;
 
 use sqlx::postgres::PgConnectOptions;
 
-use self::ear::Ear;
 use super::{
     super::{
         error::StoreError,
         feed::{Heard, RevocationFeed},
+        sql::hearing::{self, Ear, deaf},
     },
     PostgresStore,
 };
@@ -59,7 +46,7 @@ pub struct PostgresFeed {
     store: PostgresStore,
     /// Where to listen, if not where the store's connections lead.
     at: Option<PgConnectOptions>,
-    ear: Option<Ear>,
+    ear: Option<Ear<PostgresStore>>,
 }
 
 impl PostgresStore {
@@ -78,15 +65,7 @@ impl PostgresFeed {
     /// # Errors
     /// When it is no PostgreSQL URL.
     pub fn listen_at(mut self, url: &str) -> Result<Self, StoreError> {
-        let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        let at = PgConnectOptions::from_str(url).ok().filter(|_| is_url);
-        // Not quoted: it may hold a password.
-        self.at = Some(at.ok_or_else(|| {
-            StoreError::unusable(
-                "the feed's location can't be read; name one such as \
-                 `postgres://user:password@host/database`",
-            )
-        })?);
+        self.at = Some(hearing::place(url)?);
         Ok(self)
     }
 }
@@ -94,6 +73,13 @@ impl PostgresFeed {
 impl RevocationFeed for PostgresFeed {
     async fn listen(&mut self) -> Result<(), StoreError> {
         self.ear = None;
+        if self.store.is_pooled && self.at.is_none() {
+            // It would be told "LISTEN" and hear nothing, or what is meant for somebody else.
+            return Err(StoreError::unusable(
+                "through a pooler in transaction mode nothing can be listened to; name the server's \
+                 own URL with `PostgresFeed::listen_at`",
+            ));
+        }
         self.ear = Some(Ear::open(&self.store, self.at.as_ref()).await?);
         Ok(())
     }
@@ -116,14 +102,6 @@ impl RevocationFeed for PostgresFeed {
     fn rest(&mut self) {
         self.ear = None;
     }
-}
-
-fn gap(what: &'static str) -> StoreError {
-    StoreError::unusable(format!("the feed has a gap: {what}"))
-}
-
-fn deaf() -> StoreError {
-    StoreError::unusable("this feed does not listen, as it failed before")
 }
 
 impl fmt::Debug for PostgresFeed {

@@ -1,41 +1,68 @@
 //! What stands of the triggers that tell of changes, and how they are put right.
 
+use sqlx::postgres::PgConnectOptions;
+
 use super::super::{
-    super::error::StoreError, PostgresStore, failure, migrate, place::Place, session::Session,
-    telling::Found,
+    super::{
+        error::StoreError,
+        sql::{
+            hearing::Told,
+            telling::{Found, Telling},
+        },
+    },
+    PostgresStore, failure, migrate,
+    place::Place,
+    session::Session,
+    telling,
 };
 
-/// What stands of them, by a question that may do more than ask.
-pub(super) async fn look(store: &PostgresStore, sql: String) -> Result<Found, StoreError> {
-    let mut session = Session::of(&store.pool).await?;
-    let found = Found::read(session.connection(), sql).await.map_err(failure::of_read);
-    session.release_after(&found);
-    found
-}
-
-/// Puts them right.
-pub(super) async fn mend(store: &PostgresStore) -> Result<(), StoreError> {
-    let missing = |why: String| {
-        StoreError::unusable(format!(
-            "the triggers that tell of changes are missing, or not those of this release, and {why}; \
-             have the owner of the tables open the store once, or run what `PostgresOptions::ddl` \
-             says of them"
-        ))
-    };
-    if !store.may_migrate {
-        return Err(missing("this store may not make them".into()));
+impl Told for PostgresStore {
+    fn telling(&self) -> Telling {
+        telling::telling(&self.prefix, &self.schema)
     }
-    let mut session = Session::of(&store.pool).await?;
-    match migrate::mend_triggers(session.connection(), &store.prefix, &store.schema).await {
-        Ok(()) => {
-            session.release();
-            Ok(())
+
+    fn leads_to(&self) -> PgConnectOptions {
+        (*self.pool.connect_options()).clone()
+    }
+
+    async fn look(&self, sql: String) -> Result<Found, StoreError> {
+        let mut session = Session::of(&self.pool).await?;
+        let found = Found::read(session.connection(), sql).await.map_err(failure::of_read);
+        session.release_after(&found);
+        found
+    }
+
+    async fn mend(&self) -> Result<(), StoreError> {
+        let missing = |why: String| {
+            StoreError::unusable(format!(
+                "the triggers that tell of changes are missing, or not those of this release, and {why}; \
+                 have the owner of the tables open the store once, or run what `PostgresOptions::ddl` \
+                 says of them"
+            ))
+        };
+        if !self.may_migrate {
+            return Err(missing("this store may not make them".into()));
         }
-        // Dropped with its connection, whose transaction is still open.
-        Err(migrate::Trouble::Database(error)) => {
-            let error = failure::of(error);
-            Err(if error.is_unsupported() { missing(error.to_string()) } else { error })
+        let mut session = Session::of(&self.pool).await?;
+        match migrate::mend_triggers(session.connection(), &self.prefix, &self.schema).await {
+            Ok(()) => {
+                session.release();
+                Ok(())
+            }
+            // Dropped with its connection, whose transaction is still open.
+            Err(migrate::Trouble::Database(error)) => {
+                let error = failure::of(error);
+                Err(if error.is_unsupported() { missing(error.to_string()) } else { error })
+            }
+            Err(trouble) => Err(Place::elsewhere().trouble(trouble)),
         }
-        Err(trouble) => Err(Place::elsewhere().trouble(trouble)),
+    }
+
+    fn failure(error: sqlx::Error) -> StoreError {
+        failure::of(error)
+    }
+
+    fn trouble_at(at: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+        Place::of(at).trouble(error.into())
     }
 }

@@ -1,9 +1,8 @@
 //! What tells of changes: triggers that every program which writes to the tables runs, and what they
 //! send.
 //!
-//! A payload is `k` and a key's id, `o` and an owner's, or `*` for everything: never a digest, never a
-//! token, at most 128 bytes. A transaction that changes more than 64 keys and owners, or an owner with an
-//! id too long for that, tells of everything, in one message.
+//! A transaction that changes more than 64 keys and owners, or an owner with an id too long for that,
+//! tells of everything, in one message.
 //!
 //! # How
 //! 1. A *note* trigger fires for each row of which something changed that counts, and for no other: its
@@ -16,26 +15,23 @@
 //!
 //! An added key is not told, as nobody has read it; of an owner nothing can be known before it is there.
 //!
-//! They fire ALWAYS: in sessions too whose `session_replication_role` is `replica`, and for rows that
-//! logical replication applies. The functions run with the rights of whoever writes, and pin the path on
-//! which names are looked up. Which channel they tell on depends on the schema, so that two sets of
-//! tables in one database do not disturb each other.
+//! The functions run with the rights of whoever writes. Which channel they tell on depends on the schema,
+//! so that two sets of tables in one database do not disturb each other.
 
-mod standing;
-
-use super::super::sql::Prefix;
-
-pub(super) use standing::{Found, mend, standing};
+use super::super::sql::{
+    Prefix,
+    telling::{Function, Telling, Trigger, literal},
+};
 
 /// The channel in the schema that `{schema}` stands for.
 const CHANNEL: &str =
     "'{n}changes_' || left(encode(sha256(convert_to({schema}, 'UTF8')), 'hex'), 8)";
 
-/// The functions. The setting holds who is to be told and who was, `*` for everybody. What is sent twice
-/// in a transaction is delivered once. Blocks between blank lines are single statements.
-const FUNCTIONS: &str = "\
-CREATE OR REPLACE FUNCTION {p}note_change() RETURNS trigger LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $tell$
+/// The functions, by the name of each and what it does. The setting holds who is to be told and who was,
+/// `*` for everybody. What is sent twice in a transaction is delivered once.
+const FUNCTIONS: [(&str, &str); 2] = [("note_change", NOTE), ("tell_changes", TELL)];
+
+const NOTE: &str = "
 DECLARE
     setting text := 'token_auth.' || {channel};
     state jsonb := coalesce(nullif(current_setting(setting, true), ''), '[[], []]');
@@ -58,10 +54,9 @@ BEGIN
     END LOOP;
     PERFORM set_config(setting, jsonb_build_array(noted, told)::text, true);
     RETURN NULL;
-END $tell$;
+END ";
 
-CREATE OR REPLACE FUNCTION {p}tell_changes() RETURNS trigger LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $tell$
+const TELL: &str = "
 DECLARE
     channel text := {channel};
     setting text := 'token_auth.' || channel;
@@ -85,9 +80,7 @@ BEGIN
         PERFORM set_config(setting, jsonb_build_array('[]'::jsonb, told)::text, true);
     END IF;
     RETURN NULL;
-END $tell$;
-
-";
+END ";
 
 /// A table whose rows are told of: with which letter, by which column, and what of them counts.
 struct Table {
@@ -130,102 +123,61 @@ const TABLES: [Table; 3] = [
     },
 ];
 
-/// One trigger: a function, on a table and an event.
-struct Trigger {
-    table: &'static Table,
-    event: &'static str,
-    function: &'static str,
+/// The triggers of a table. Where they are told not to wait, those of one row fire in the order of their
+/// names: notes come before what is told of them.
+fn triggers(table: &'static Table, names: &impl Fn(&str) -> String) -> Vec<Trigger> {
+    let trigger = |event: &'static str, function: usize, arguments: &[&str]| {
+        let is_of_rows = event != "TRUNCATE";
+        let what = &FUNCTIONS[function].0[..4];
+        let name = format!("{{n}}{what}_{}_{}", table.name, event.to_ascii_lowercase());
+        Trigger {
+            name: names(&name),
+            schema: names("{schema}"),
+            relation: names(&format!("'{{n}}{}'", table.name)),
+            table: names(&format!("{{p}}{}", table.name)),
+            event,
+            function,
+            is_deferred: is_of_rows && function == 1,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            compared: if event == "UPDATE" { table.columns } else { &[] },
+        }
+    };
+    let subject = [table.letter, table.subject];
+    let of_rows =
+        table.events.iter().flat_map(|event| [0, 1].map(|of| trigger(event, of, &subject)));
+    of_rows.chain([trigger("TRUNCATE", 1, &[])]).collect()
 }
 
-impl Trigger {
-    fn all() -> impl Iterator<Item = Self> {
-        TABLES.iter().flat_map(|table| {
-            let of_rows = table.events.iter().flat_map(move |event| {
-                ["note_change", "tell_changes"].map(|function| Self { table, event, function })
-            });
-            let whole = Self { table, event: "TRUNCATE", function: "tell_changes" };
-            of_rows.chain([whole])
-        })
-    }
-
-    /// Where triggers are told not to wait, those of one row fire in the order of their names: notes come
-    /// before what is told of them.
-    fn name(&self) -> String {
-        let what = &self.function[..4];
-        format!("{{n}}{what}_{}_{}", self.table.name, self.event.to_ascii_lowercase())
-    }
-
-    fn is_of_rows(&self) -> bool {
-        self.event != "TRUNCATE"
-    }
-
-    fn is_deferred(&self) -> bool {
-        self.is_of_rows() && self.function == "tell_changes"
-    }
-
-    /// The columns that its condition compares.
-    fn compared(&self) -> &'static [&'static str] {
-        if self.event == "UPDATE" { self.table.columns } else { &[] }
-    }
-
-    fn arguments(&self) -> Vec<&'static str> {
-        if self.is_of_rows() { vec![self.table.letter, self.table.subject] } else { Vec::new() }
-    }
-
-    fn create(&self) -> String {
-        let (name, event, table) = (self.name(), self.event, self.table.name);
-        let constraint = if self.is_deferred() { "CONSTRAINT " } else { "" };
-        let deferred = if self.is_deferred() { "DEFERRABLE INITIALLY DEFERRED " } else { "" };
-        let each = if self.is_of_rows() { "ROW" } else { "STATEMENT" };
-        let row = |of: &str| {
-            let columns: Vec<_> = self.compared().iter().map(|c| format!("{of}.{c}")).collect();
-            columns.join(", ")
-        };
-        let condition = if self.compared().is_empty() {
-            String::new()
-        } else {
-            format!("WHEN (ROW({}) IS DISTINCT FROM ROW({}))\n", row("OLD"), row("NEW"))
-        };
-        let arguments = self.arguments().into_iter().map(literal).collect::<Vec<_>>().join(", ");
-        format!(
-            "CREATE {constraint}TRIGGER {name} AFTER {event} ON {{p}}{table}\n\
-             {deferred}FOR EACH {each}\n{condition}EXECUTE FUNCTION {{p}}{}({arguments});\n\n",
-            self.function
-        )
-    }
-
-    fn enable(&self) -> String {
-        format!("ALTER TABLE {{p}}{} ENABLE ALWAYS TRIGGER {};\n\n", self.table.name, self.name())
+/// All of it; `names` fills in the prefix and the schema where `{p}`, `{n}` and `{schema}` stand.
+fn of(names: impl Fn(&str) -> String) -> Telling {
+    let function = |(name, body): (&str, &str)| Function {
+        name: names(&format!("{{n}}{name}")),
+        quoted: names(&format!("{{p}}{name}")),
+        body: body.replace("{channel}", &names(&channel("TG_TABLE_SCHEMA"))),
+    };
+    Telling {
+        schema: names("{schema}"),
+        channel: names(&channel("{schema}")),
+        alive: names("{n}alive_"),
+        functions: FUNCTIONS.map(function).into(),
+        triggers: TABLES.iter().flat_map(|table| triggers(table, &names)).collect(),
     }
 }
 
-/// The functions and triggers, for a database that has none.
+/// What tells of the tables with this prefix in this schema.
+pub(super) fn telling(prefix: &Prefix, schema: &str) -> Telling {
+    let schema = literal(schema);
+    of(|text| prefix.fill_with(text, &[("schema", &schema)]))
+}
+
+/// The functions and triggers, for a database that has none; the prefix is still to be filled in.
 pub(super) fn ddl() -> String {
-    let mut text = functions();
-    for trigger in Trigger::all() {
-        text.push_str(&trigger.create());
-        text.push_str(&trigger.enable());
-    }
-    text
-}
-
-fn functions() -> String {
-    FUNCTIONS.replace("{channel}", &channel("TG_TABLE_SCHEMA"))
+    of(str::to_owned).ddl()
 }
 
 /// On which channel the triggers tell that stand in a schema, an expression.
 fn channel(schema: &str) -> String {
     CHANNEL.replace("{schema}", schema)
-}
-
-/// Where one feed's heartbeats come in; `number` tells it apart from all others.
-pub(super) fn heartbeats(prefix: &Prefix, number: u64) -> String {
-    format!("{prefix}alive_{number:016x}")
-}
-
-/// A text in SQL.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]
@@ -243,7 +195,7 @@ mod tests {
         for word in text.split([' ', '\n', '(', ';', '\'']) {
             assert!(word.len() <= 63 || word.contains('.'), "{word}");
         }
-        assert!(heartbeats(&prefix, u64::MAX).len() <= 63);
+        assert!(telling(&prefix, "s").heartbeats(u64::MAX).len() <= 63);
         assert!(prefix.fill("{n}changes_01234567").len() <= 63);
     }
 
@@ -264,8 +216,8 @@ mod tests {
     /// A digest would let whoever listens know which tokens there are.
     #[test]
     fn payloads_hold_ids_alone() {
-        assert!(FUNCTIONS.contains("subject := to_jsonb(TG_ARGV[0] || id);"));
-        assert!(FUNCTIONS.contains("octet_length(id) > 127"), "with the letter, 128 bytes");
+        assert!(NOTE.contains("subject := to_jsonb(TG_ARGV[0] || id);"));
+        assert!(NOTE.contains("octet_length(id) > 127"), "with the letter, 128 bytes");
         for table in &TABLES {
             assert!(["key_id", "id", "owner_id"].contains(&table.subject));
         }

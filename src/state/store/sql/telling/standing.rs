@@ -2,19 +2,24 @@
 
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 
-use super::{Trigger, channel, functions, literal};
-use crate::state::store::sql::Prefix;
+use super::{Telling, Trigger, literal};
 
-/// What stands of the triggers; they are named without the prefix.
+/// Everybody who comes behind it waits for as long as it waits for a table; and where it and a writer wait
+/// for each other, it gives up before PostgreSQL looks whom to end, a second later.
+pub(in crate::state::store) const BEGIN_MENDING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+     SET LOCAL statement_timeout = 10000; SET LOCAL lock_timeout = 500; \
+     SET LOCAL idle_in_transaction_session_timeout = 10000";
+
+/// What stands of the triggers.
 #[derive(Debug, Default)]
-pub(in super::super) struct Found {
+pub(in crate::state::store) struct Found {
     /// Tells what stands apart from anything that was there before or comes after, the same text made
     /// again included.
-    pub(in super::super) mark: String,
+    pub(in crate::state::store) mark: String,
     /// Whether it is all as it should be.
-    pub(in super::super) is_whole: bool,
+    pub(in crate::state::store) is_whole: bool,
     /// Where it tells.
-    pub(in super::super) channel: String,
+    pub(in crate::state::store) channel: String,
     has_functions: bool,
     /// Not there.
     missing: Vec<String>,
@@ -27,7 +32,7 @@ pub(in super::super) struct Found {
 impl Found {
     /// Asks [`standing`], or what has its columns among others. By one message, so that it needs no
     /// transaction behind a pooler.
-    pub(in super::super) async fn read(
+    pub(in crate::state::store) async fn read(
         connection: &mut PgConnection,
         sql: String,
     ) -> Result<Self, sqlx::Error> {
@@ -50,17 +55,16 @@ impl Found {
 
 /// Asks for one row, of which [`Found`] reads what it says. It asks the catalogs alone, and so waits for
 /// nobody who has locked a table.
-pub(in super::super) fn standing(prefix: &Prefix, schema: &str) -> String {
-    let triggers: Vec<String> = Trigger::all().map(|trigger| trigger.wanted()).collect();
-    let functions = functions();
-    let bodies = ["note_change", "tell_changes"].map(|name| {
-        let body = body_of(&functions, name);
-        format!("('{name}', $body${body}$body$)")
-    });
+pub(in crate::state::store) fn standing(telling: &Telling) -> String {
+    let triggers: Vec<String> = telling.triggers.iter().map(|it| it.wanted(telling)).collect();
+    let body = |function: &super::Function| {
+        format!("({}, $body${}$body$)", literal(&function.name), function.body)
+    };
+    let bodies: Vec<String> = telling.functions.iter().map(body).collect();
     let list = |what: &str| {
         format!("coalesce(string_agg(name, ',') FILTER (WHERE state = '{what}'), '') AS {what}")
     };
-    let text = format!(
+    format!(
         "SELECT coalesce(string_agg(mark, ',' ORDER BY name), '') AS mark, \
          bool_and(state = 'whole' AND has_function)::text AS is_whole, \
          {channel} AS channel, bool_and(has_function)::text AS has_functions, {missing}, {wrong}, {off} \
@@ -80,59 +84,67 @@ pub(in super::super) fn standing(prefix: &Prefix, schema: &str) -> String {
          ORDER BY 1) THEN 'wrong' \
          WHEN t.tgenabled <> 'A' THEN 'off' ELSE 'whole' END AS state \
          FROM (VALUES {triggers}) \
-         AS w (name, relation, bits, is_deferred, args, columns, function) \
+         AS w (name, space, relation, bits, is_deferred, args, columns, function) \
          JOIN (VALUES {bodies}) AS f (name, body) ON f.name = w.function \
-         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = {{schema}} \
-         LEFT JOIN pg_catalog.pg_class AS c \
-         ON c.relnamespace = n.oid AND c.relname = '{{n}}' || w.relation \
-         LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = '{{n}}' || w.name \
+         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = {schema} \
+         LEFT JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.space \
+         LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relname = w.relation \
+         LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = w.name \
          LEFT JOIN pg_catalog.pg_proc AS p \
-         ON p.pronamespace = n.oid AND p.proname = '{{n}}' || w.function AND p.pronargs = 0) AS found",
-        channel = channel("{schema}"),
+         ON p.pronamespace = n.oid AND p.proname = w.function AND p.pronargs = 0) AS found",
+        channel = telling.channel,
+        schema = telling.schema,
         missing = list("missing"),
         wrong = list("wrong"),
         off = list("off"),
         triggers = triggers.join(", "),
         bodies = bodies.join(", "),
-    );
-    prefix.fill_with(&text, &[("schema", &literal(schema))])
+    )
+}
+
+/// Puts the triggers right and commits, in a transaction that was [begun](BEGIN_MENDING) and in which
+/// nobody else does. After an error it is still open: the connection is to be closed.
+pub(in crate::state::store) async fn put_right(
+    connection: &mut PgConnection,
+    telling: &Telling,
+) -> Result<(), sqlx::Error> {
+    let found = Found::read(connection, standing(telling)).await?;
+    sqlx::raw_sql(AssertSqlSafe(mend(telling, &found))).execute(&mut *connection).await?;
+    sqlx::raw_sql("COMMIT").execute(connection).await.map(drop)
 }
 
 /// Puts right what was found. To make a trigger, or to have it fire everywhere, keeps writers out and
 /// no reader; only one that is another's is taken away first, which keeps everybody out.
-pub(in super::super) fn mend(prefix: &Prefix, found: &Found) -> String {
+fn mend(telling: &Telling, found: &Found) -> String {
     let mut text = String::new();
     if !found.has_functions {
+        let mut tables: Vec<&str> = telling.triggers.iter().map(|it| &*it.table).collect();
+        tables.dedup();
         // Whoever writes by the old ones ends first: nobody else would see that they told nothing.
-        text.push_str(
-            "LOCK TABLE {p}keys, {p}owners, {p}memberships IN SHARE ROW EXCLUSIVE MODE;\n\n",
-        );
-        text.push_str(&functions());
+        let tables = tables.join(", ");
+        text.push_str(&format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;\n\n"));
+        text.push_str(&telling.make_functions());
     }
-    for trigger in Trigger::all() {
-        let is_among = |names: &[String]| names.contains(&trigger.plain_name());
+    for trigger in &telling.triggers {
+        let is_among = |names: &[String]| names.contains(&trigger.name);
         let is_wrong = is_among(&found.wrong);
         if is_wrong {
-            let (name, table) = (trigger.name(), trigger.table.name);
-            text.push_str(&format!("DROP TRIGGER {name} ON {{p}}{table};\n\n"));
+            let Trigger { name, table, .. } = trigger;
+            text.push_str(&format!("DROP TRIGGER {name} ON {table};\n\n"));
         }
         if is_wrong || is_among(&found.missing) {
-            text.push_str(&trigger.create());
+            text.push_str(&telling.create(trigger));
         }
         if is_wrong || is_among(&found.missing) || is_among(&found.off) {
             text.push_str(&trigger.enable());
         }
     }
-    prefix.fill(&text)
+    text
 }
 
 impl Trigger {
-    fn plain_name(&self) -> String {
-        self.name().replace("{n}", "")
-    }
-
     /// As `pg_trigger` keeps it.
-    fn wanted(&self) -> String {
+    fn wanted(&self, telling: &Telling) -> String {
         let event = match self.event {
             "INSERT" => 4,
             "DELETE" => 8,
@@ -140,30 +152,47 @@ impl Trigger {
             _ => 32,
         };
         let bits = event + i32::from(self.is_of_rows());
-        let arguments: String = self.arguments().iter().map(|text| format!("{text}\0")).collect();
+        let arguments: String = self.arguments.iter().map(|text| format!("{text}\0")).collect();
         let arguments = base16ct::lower::encode_string(arguments.as_bytes());
-        let mut columns: Vec<String> = self.compared().iter().map(|name| literal(name)).collect();
+        let mut columns: Vec<String> = self.compared.iter().map(|name| literal(name)).collect();
         columns.sort_unstable();
         format!(
-            "('{}', '{}', {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], '{}')",
-            self.plain_name(),
-            self.table.name,
-            self.is_deferred(),
+            "({}, {}, {}, {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], {})",
+            literal(&self.name),
+            self.schema,
+            self.relation,
+            self.is_deferred,
             columns.join(", "),
-            self.function,
+            literal(&telling.functions[self.function].name),
         )
     }
 }
 
-/// What a function has between its quotes.
-fn body_of<'a>(functions: &'a str, name: &str) -> &'a str {
-    let function = functions.split(&format!("{name}()")).nth(1);
-    function.and_then(|text| text.split("$tell$").nth(1)).expect("both functions are there")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Function, *};
+
+    fn telling() -> Telling {
+        let trigger = |name: &str| Trigger {
+            name: name.into(),
+            schema: "'s'".into(),
+            relation: "'t'".into(),
+            table: "s.t".into(),
+            event: "UPDATE",
+            function: 0,
+            is_deferred: false,
+            arguments: Vec::new(),
+            compared: &[],
+        };
+        let function = Function { name: "f".into(), quoted: "s.f".into(), body: String::new() };
+        Telling {
+            schema: "'s'".into(),
+            channel: "'c'".into(),
+            alive: "a_".into(),
+            functions: vec![function],
+            triggers: ["one", "other", "third"].map(trigger).into(),
+        }
+    }
 
     /// A reader must not have to wait for what can be put right without that.
     #[test]
@@ -176,14 +205,20 @@ mod tests {
             off: names(off),
             ..Found::default()
         };
-        let prefix = Prefix::default();
-        let text = mend(&prefix, &found(&["note_keys_update"], &[], &["tell_owners_delete"]));
-        assert!(
-            !text.contains("DROP") && !text.contains("FUNCTION token_auth_note_change() RETURNS")
-        );
+        let text = mend(&telling(), &found(&["one"], &[], &["other"]));
+        assert!(!text.contains("DROP") && !text.contains("RETURNS trigger"), "{text}");
         assert_eq!((text.matches("CREATE").count(), text.matches("ENABLE ALWAYS").count()), (1, 2));
-        let text = mend(&prefix, &found(&[], &["tell_keys_delete"], &[]));
-        assert!(text.starts_with("DROP TRIGGER token_auth_tell_keys_delete"));
+        let text = mend(&telling(), &found(&[], &["third"], &[]));
+        assert!(text.starts_with("DROP TRIGGER third"));
         assert_eq!((text.matches("CREATE").count(), text.matches("ENABLE ALWAYS").count()), (1, 1));
+    }
+
+    /// One lock for all of a table's triggers, and the functions before the triggers that call them.
+    #[test]
+    fn functions_are_made_behind_the_writers() {
+        let missing = ["one", "other", "third"].map(str::to_owned).into();
+        let text = mend(&telling(), &Found { missing, ..Found::default() });
+        assert!(text.starts_with("LOCK TABLE s.t IN SHARE ROW EXCLUSIVE MODE;"), "{text}");
+        assert!(text.find("OR REPLACE FUNCTION s.f()") < text.find("TRIGGER one"), "{text}");
     }
 }

@@ -8,18 +8,15 @@ use sqlx::{
 };
 use tokio::runtime::Handle;
 
-use super::{
-    super::{
-        super::{error::StoreError, feed::Heard},
-        PostgresStore, failure, migrate,
-        place::Place,
-        telling,
+use super::{Told, gap, round::Round};
+use crate::{
+    state::store::{
+        error::StoreError,
+        feed::Heard,
+        sql::{primary::is_primary, telling},
     },
-    gap,
-    round::Round,
-    standing,
+    value::{key::KeyId, owner::OwnerId, subject::Subject},
 };
-use crate::value::{key::KeyId, owner::OwnerId, subject::Subject};
 
 /// How long a connection may take that listens.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,16 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STAY: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
      WHERE name = 'idle_session_timeout'";
 
-pub(super) struct Ear(
+pub(in crate::state::store) struct Ear<S: Told>(
     /// `None` only while it is dropped.
-    Option<Parts>,
+    Option<Parts<S>>,
     /// On which sqlx takes leave of the server: it needs one even where a feed is dropped outside any.
     Handle,
 );
 
-struct Parts {
+struct Parts<S> {
     listener: PgListener,
-    round: Round,
+    round: Round<S>,
     /// Where heartbeats come, those of this feed alone.
     alive: String,
     /// One that came in while it still held the connection by which it was sent. It is told when that is
@@ -45,44 +42,38 @@ struct Parts {
     back: Option<u64>,
 }
 
-impl Ear {
-    pub(super) async fn open(
-        store: &PostgresStore,
+impl<S: Told> Ear<S> {
+    /// Listens where the store's connections lead, or at another place from which the same is heard.
+    pub(in crate::state::store) async fn open(
+        store: &S,
         at: Option<&PgConnectOptions>,
     ) -> Result<Self, StoreError> {
-        if store.is_pooled && at.is_none() {
-            // It would be told "LISTEN" and hear nothing, or what is meant for somebody else.
-            return Err(StoreError::unusable(
-                "through a pooler in transaction mode nothing can be listened to; name the server's \
-                 own URL with `PostgresFeed::listen_at`",
-            ));
-        }
-        let look = telling::standing(&store.prefix, &store.schema);
-        let before = standing::look(store, look.clone()).await?;
+        let telling = store.telling();
+        let look = telling::standing(&telling);
+        let before = store.look(look.clone()).await?;
         if !before.is_whole {
-            standing::mend(store).await?;
+            store.mend().await?;
         }
-        let at = at.cloned().unwrap_or_else(|| (*store.pool.connect_options()).clone());
-        let place = Place::of(&at);
+        let at = at.cloned().unwrap_or_else(|| store.leads_to());
         let at = at.statement_cache_capacity(0);
         // By itself first, as a pool would keep to itself why a connection can't be made.
-        let mut first = at.connect().await.map_err(|error| place.trouble(error.into()))?;
-        migrate::is_primary(&mut first).await.map_err(|error| place.trouble(error.into()))?;
-        first.close().await.map_err(failure::of)?;
+        let mut first = at.connect().await.map_err(|error| S::trouble_at(&at, error))?;
+        is_primary(&mut first).await.map_err(|error| S::trouble_at(&at, error))?;
+        first.close().await.map_err(S::failure)?;
         // Of its own, and new each time: an older one may wait for a server that is gone.
         let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
         let pool = pool.acquire_timeout(PATIENCE).connect_lazy_with(at);
-        let mut listener = PgListener::connect_with(&pool).await.map_err(failure::of)?;
+        let mut listener = PgListener::connect_with(&pool).await.map_err(S::failure)?;
         listener.eager_reconnect(false);
-        sqlx::raw_sql(STAY).execute(&mut listener).await.map_err(failure::of)?;
+        sqlx::raw_sql(STAY).execute(&mut listener).await.map_err(S::failure)?;
         let (_, number) = KeyId::random().as_uuid().as_u64_pair();
-        let alive = telling::heartbeats(&store.prefix, number);
+        let alive = telling.heartbeats(number);
         let round = Round::new(store, alive.clone());
         let mut ear = Self(Some(Parts { listener, round, alive, back: None }), Handle::current());
         let Parts { listener, round, alive, .. } = ear.parts();
-        listener.listen_all([before.channel.as_str(), alive]).await.map_err(failure::of)?;
+        listener.listen_all([before.channel.as_str(), alive]).await.map_err(S::failure)?;
         // By now it listens: triggers that are there are those by which everything later is told.
-        let now = standing::look(store, look).await?;
+        let now = store.look(look).await?;
         if !now.is_whole {
             return Err(StoreError::unusable(
                 "the triggers that tell of changes can't be put right; does something alter them?",
@@ -93,12 +84,12 @@ impl Ear {
     }
 
     /// Has a heartbeat of this number sent, as soon as it hears.
-    pub(super) fn probe(&mut self, nonce: u64) {
+    pub(in crate::state::store) fn probe(&mut self, nonce: u64) {
         self.parts().round.want(nonce);
     }
 
     /// Waits for something to be heard. Dropped, it has taken nothing.
-    pub(super) async fn hear(&mut self) -> Result<Heard, StoreError> {
+    pub(in crate::state::store) async fn hear(&mut self) -> Result<Heard, StoreError> {
         let Parts { listener, round, alive, back } = self.parts();
         loop {
             let mut comes = pin!(listener.try_recv());
@@ -109,7 +100,7 @@ impl Ear {
                 if let Some(nonce) = back.take_if(|nonce| !round.is_sending(*nonce)) {
                     return Poll::Ready(Ok(Came::Back(nonce)));
                 }
-                comes.as_mut().poll(cx).map(|came| came.map(Came::In).map_err(broken))
+                comes.as_mut().poll(cx).map(|came| came.map(Came::In).map_err(broken::<S>))
             });
             let heard = match came.await? {
                 Came::Back(nonce) => return Ok(Heard::Alive(nonce)),
@@ -123,7 +114,7 @@ impl Ear {
         }
     }
 
-    fn parts(&mut self) -> &mut Parts {
+    fn parts(&mut self) -> &mut Parts<S> {
         self.0.as_mut().expect("they are there until it is dropped")
     }
 }
@@ -133,8 +124,8 @@ enum Came {
     Back(u64),
 }
 
-fn broken(error: sqlx::Error) -> StoreError {
-    let why = failure::of(error);
+fn broken<S: Told>(error: sqlx::Error) -> StoreError {
+    let why = S::failure(error);
     let why = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
     StoreError::unusable(format!("the feed has a gap: the connection broke: {why}"))
 }
@@ -156,7 +147,7 @@ fn told(notification: &PgNotification, alive: &str) -> Result<Heard, StoreError>
     Ok(subject.map_or(Heard::Everything, |subject| Heard::Revoked(vec![subject])))
 }
 
-impl Drop for Ear {
+impl<S: Told> Drop for Ear<S> {
     fn drop(&mut self) {
         // sqlx takes leave of the server on a task, and panics where there is no runtime for it.
         let _inside = self.1.enter();

@@ -10,10 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{
-    super::{super::error::StoreError, PostgresStore, telling},
-    gap, standing,
-};
+use super::{Told, gap};
+use crate::state::store::{error::StoreError, sql::telling};
 
 /// For how long a heartbeat may wait inside the server, in milliseconds. Commits that notify go one at a
 /// time, so that it waits for one that waits for a standby, and a statement's timeout is over by then.
@@ -21,8 +19,8 @@ const PATIENCE: u64 = 3_000;
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
-pub(super) struct Round {
-    store: PostgresStore,
+pub(super) struct Round<S> {
+    store: S,
     /// Where heartbeats come in.
     alive: String,
     /// What stood of the triggers when the feed began to listen.
@@ -34,8 +32,8 @@ pub(super) struct Round {
     sending: Option<(u64, Sending)>,
 }
 
-impl Round {
-    pub(super) fn new(store: &PostgresStore, alive: String) -> Self {
+impl<S: Told> Round<S> {
+    pub(super) fn new(store: &S, alive: String) -> Self {
         Self { store: store.clone(), alive, mark: String::new(), wanted: None, sending: None }
     }
 
@@ -76,7 +74,7 @@ impl Round {
 
     /// Sends the number by the way that changes take, and looks after the triggers on it.
     fn heartbeat(&self, nonce: u64) -> Sending {
-        let look = telling::standing(&self.store.prefix, &self.store.schema);
+        let look = telling::standing(&self.store.telling());
         let alive = &self.alive;
         let sql = format!(
             "SET LOCAL lock_timeout = {PATIENCE}; \
@@ -84,7 +82,7 @@ impl Round {
         );
         let (store, mark) = (self.store.clone(), self.mark.clone());
         Box::pin(async move {
-            if standing::look(&store, sql).await?.mark != mark {
+            if store.look(sql).await?.mark != mark {
                 return Err(gap("the triggers that tell of changes were altered"));
             }
             Ok(())
