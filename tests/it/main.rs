@@ -43,6 +43,7 @@ mod examples;
 mod feed;
 mod fence;
 mod flight;
+mod front;
 mod grpc;
 mod house;
 #[cfg(feature = "test-util")]

@@ -42,10 +42,13 @@ mod budget;
 mod entry;
 mod fingerprint;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use self::{
+    budget::ALL_THREADS,
     entry::{CacheId, Entry, Standing},
     fingerprint::{Fingerprint, FingerprintKey},
     table::Table,
@@ -65,15 +68,15 @@ const MARGIN: Duration = TICK_LAG.saturating_add(LONGEST);
 
 #[cfg(not(any(token_auth_loom, token_auth_shuttle)))]
 thread_local! {
-    static TABLE: RefCell<Table> = const { RefCell::new(Table::new()) };
+    static TABLE: RefCell<Table> = const { RefCell::new(Table::new(&ALL_THREADS)) };
 }
 #[cfg(token_auth_loom)]
 loom::thread_local! {
-    static TABLE: RefCell<Table> = RefCell::new(Table::new());
+    static TABLE: RefCell<Table> = RefCell::new(Table::new(&ALL_THREADS));
 }
 #[cfg(token_auth_shuttle)]
 shuttle::thread_local! {
-    static TABLE: RefCell<Table> = RefCell::new(Table::new());
+    static TABLE: RefCell<Table> = RefCell::new(Table::new(&ALL_THREADS));
 }
 
 /// One cache's part in the tables of all threads.

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::{
-    budget::Room,
+    budget::{Budget, Room},
     entry::{CacheId, Entry},
     fingerprint::Fingerprint,
 };
@@ -40,8 +40,9 @@ struct Door {
 }
 
 impl Table {
-    pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), doors: Vec::new(), crowding: 0, room: Room::none() }
+    pub(super) const fn new(budget: &'static Budget) -> Self {
+        let room = Room::none(budget);
+        Self { entries: Vec::new(), doors: Vec::new(), crowding: 0, room }
     }
 
     /// The entry of this fingerprint, if there is one.
@@ -64,7 +65,7 @@ impl Table {
     /// Puts an entry in its place, and answers with the one that stood there: to be dropped where
     /// nothing is borrowed, as a record may hold what is the user's own.
     pub(super) fn put(&mut self, entry: Entry) -> Option<Entry> {
-        let set = self.set(entry.print())?;
+        let Some(set) = self.set(entry.print()) else { return Some(entry) };
         let ways = &mut self.entries[WAYS * set..][..WAYS];
         let own = ways.iter().position(|way| {
             way.as_ref().is_none_or(|standing| standing.is_of(entry.print(), entry.cache()))
@@ -123,5 +124,95 @@ impl Table {
             debug_assert!(displaced.is_none());
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        state::cache::{
+            fence::Fence,
+            front::{entry::Standing, fingerprint::FingerprintKey},
+            slot::Slot,
+        },
+        value::{
+            clock::{Clock, Monotonic},
+            digest::{DigestAlgorithm, TokenDigest},
+            key::{ApiKey, KeyId, Record},
+            owner::Owner,
+        },
+    };
+
+    struct Maker {
+        key: FingerprintKey,
+        cache: CacheId,
+        slot: Arc<Slot>,
+    }
+
+    impl Maker {
+        fn new() -> Self {
+            let fence = Fence::for_capacity(1);
+            let digest = TokenDigest::of(DigestAlgorithm::Sha256, "token");
+            let at = chrono::DateTime::UNIX_EPOCH;
+            let key = ApiKey::new(KeyId::random(), digest, "ada".into(), at);
+            let record = Some(Record::new(key, Owner::new("ada")));
+            let slot = Slot::new(&fence, digest, record, fence.snap(), Monotonic::from_nanos(1));
+            let key = FingerprintKey::random().unwrap();
+            Self { key, cache: CacheId::take().unwrap(), slot: Arc::new(slot) }
+        }
+
+        fn print(&self, number: usize) -> Fingerprint {
+            self.key.of(number.to_string().as_bytes())
+        }
+
+        fn entry(&self, number: usize) -> Entry {
+            let standing = Standing {
+                checked: Fence::for_capacity(1).snap(),
+                from: Clock::system().tick(),
+                span: std::time::Duration::from_secs(1).into(),
+            };
+            let record = self.slot.record().unwrap();
+            Entry::new(self.print(number), self.cache, standing, Arc::clone(&self.slot), record)
+        }
+    }
+
+    /// Seen to fail with a table that forgets what it held when it grows, and with one that grows without
+    /// asking for room.
+    #[test]
+    fn a_table_grows_with_what_is_used_and_loses_nothing_by_it() {
+        static BUDGET: Budget = Budget::of(WAYS * MOST_SETS);
+        let (maker, mut table) = (Maker::new(), Table::new(&BUDGET));
+        assert!(!table.knock(maker.print(0)) && table.knock(maker.print(0)), "the second time");
+        let mut displaced = 0;
+        for number in 0..20_000 {
+            table.knock(maker.print(number));
+            displaced += usize::from(table.put(maker.entry(number)).is_some());
+            assert!(table.find(maker.print(number), maker.cache).is_some(), "the newest is there");
+        }
+        let held = (0..20_000).filter(|n| table.find(maker.print(*n), maker.cache).is_some());
+        assert_eq!(held.count() + displaced, 20_000);
+        assert_eq!(table.entries.len(), WAYS * MOST_SETS);
+        assert!(!Table::new(&BUDGET).knock(maker.print(0)), "nothing is left for another one");
+        drop(table);
+        let mut next = Table::new(&BUDGET);
+        assert!(!next.knock(maker.print(0)) && next.knock(maker.print(0)));
+    }
+
+    /// Seen to fail with a search that spares nobody.
+    #[test]
+    fn who_was_used_is_spared() {
+        static BUDGET: Budget = Budget::of(WAYS * FIRST_SETS);
+        let (maker, mut table) = (Maker::new(), Table::new(&BUDGET));
+        table.knock(maker.print(0));
+        table.put(maker.entry(0));
+        for number in 1..500 {
+            table.find(maker.print(0), maker.cache).unwrap().use_it();
+            table.put(maker.entry(number));
+        }
+        assert!(table.remove(maker.print(0), maker.cache).is_some());
+        assert!(table.find(maker.print(0), maker.cache).is_none());
     }
 }
