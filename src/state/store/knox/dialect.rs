@@ -76,6 +76,38 @@ impl Dialect {
         }
     }
 
+    /// The same of an expiry, which may hold no date: that is `past`, a literal, as it is where such a
+    /// row is read. Whatever [`moment::parse`](super::moment::parse) takes is compared as it stands,
+    /// and nothing else.
+    pub(super) fn comparable_expiry(self, column: &str, past: &str) -> String {
+        let is_date = match self {
+            // Its function takes more: years from 0 on, 24 hours, any length of a fraction. A 30th of
+            // February it brings into March.
+            Self::Sqlite => format!(
+                "typeof({column}) = 'text' AND substr({column}, 1, 4) > '0000' AND substr({column}, 12, 2) < '24' \
+                 AND strftime('%Y-%m-%d %H:%M:%S', substr({column}, 1, 19)) = substr({column}, 1, 19) \
+                 AND (length(CAST({column} AS BLOB)) = 19 \
+                 OR length(CAST({column} AS BLOB)) BETWEEN 21 AND 26 \
+                 AND substr({column}, 20, 1) = '.' AND substr({column}, 21) NOT GLOB '*[^0-9]*')"
+            ),
+            Self::Postgres => format!(
+                "{column} >= timestamptz '0001-01-01 00:00:00+00' \
+                 AND {column} < timestamptz '10000-01-01 00:00:00+00'"
+            ),
+            // Nothing for a zero, and another day for one that there is not.
+            Self::MySql => format!("FROM_DAYS(TO_DAYS({column})) = DATE({column})"),
+        };
+        let comparable = self.comparable(column);
+        let past = match self {
+            Self::Sqlite => format!("'{past}'"),
+            Self::Postgres => format!("timestamptz '{past}'"),
+            Self::MySql => format!("CAST('{past}' AS DATETIME(6))"),
+        };
+        format!(
+            "CASE WHEN {column} IS NULL THEN NULL WHEN {is_date} THEN {comparable} ELSE {past} END"
+        )
+    }
+
     /// A moment that is bound to be compared.
     pub(super) fn any_moment(self) -> &'static str {
         match self {

@@ -56,7 +56,8 @@ use crate::value::owner::AccountId;
 /// 2. A lookup is one query on the digest's primary key, with the owner joined in; digests are compared
 ///    byte for byte here, whatever the database's collation says.
 /// 3. An expiry that is no date, such as MySQL's `0000-00-00`, is an error that names the column, never
-///    a key that does not expire.
+///    a key that does not expire. Where keys are listed, counted and ended it is taken for one that is
+///    long past, 1970-01-01, so that such a row holds up no other; a clean-up of expired keys deletes it.
 /// 4. In Smarter's database, a row of knox's without Smarter's own beside it is no key.
 /// 5. A key of plain knox's has no name, is active, and keeps no last use; its id is
 ///    [made of its digest](crate::KeyId::of_digest).

@@ -15,7 +15,8 @@ use super::{
     KnoxStore,
     failure::{self, definite},
     ids::Ids,
-    range, row,
+    range,
+    row::{self, NoDate},
     schema::From,
     session::{Session, Statement},
 };
@@ -66,7 +67,7 @@ impl KeyRepository for KnoxStore {
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
         let Some(statement) = self.by_id(id) else { return Ok(None) };
         let rows = self.pool.rows(statement).await?;
-        Ok(row::records(rows, &self.schema)?.pop())
+        Ok(row::records(rows, &self.schema, NoDate::HasExpired)?.pop())
     }
 
     async fn change(
@@ -87,7 +88,8 @@ impl KeyRepository for KnoxStore {
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
         let Some(statement) = self.listing(query) else { return Ok(Vec::new()) };
-        row::records(self.pool.rows(statement).await?, &self.schema)
+        let rows = self.pool.rows(statement).await?;
+        row::records(rows, &self.schema, NoDate::HasExpired)
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
@@ -144,7 +146,7 @@ impl KnoxStore {
     ) -> Result<Option<Record>, StoreError> {
         let Some(statement) = self.by_id(id) else { return Ok(None) };
         let rows = session.rows(statement).await.map_err(failure::of)?;
-        Ok(row::records(rows, &self.schema)?.pop())
+        Ok(row::records(rows, &self.schema, NoDate::HasExpired)?.pop())
     }
 
     pub(super) async fn owner_in(
