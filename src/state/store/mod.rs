@@ -9,6 +9,8 @@ mod contract;
 mod erased;
 mod error;
 mod feed;
+#[cfg(any(feature = "sqlite", feature = "knox"))]
+mod file;
 #[cfg(feature = "knox")]
 mod knox;
 mod memory;

@@ -12,6 +12,7 @@ mod lookup;
 mod management;
 mod owners;
 mod ownership;
+mod replaced;
 mod rights;
 mod rows;
 mod start;

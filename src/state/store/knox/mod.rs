@@ -10,6 +10,7 @@ mod dialect;
 mod discover;
 mod failure;
 mod feed;
+mod following;
 mod hold;
 mod ids;
 mod list;
@@ -88,6 +89,9 @@ impl KnoxStore {
     }
 
     fn over(pool: Pool, schema: Schema) -> Self {
+        if let Pool::Sqlite(file) = &pool {
+            file.expect(&schema);
+        }
         let statements = Arc::new(Statements::new(&schema));
         let watchers = Arc::default();
         Self { pool, is_ours: false, schema: Arc::new(schema), statements, watchers }

@@ -1,6 +1,6 @@
 //! How a store over Django's tables is set up: every default with its reason.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::FixedOffset;
 use sqlx::{MySqlPool, PgPool, SqlitePool};
@@ -9,6 +9,7 @@ use super::{
     KnoxStore,
     connect::{self, Target},
     discover::discover,
+    following::Following,
     place::{Place, Trouble},
     session::Pool,
 };
@@ -204,7 +205,8 @@ impl KnoxOptions {
     /// # Errors
     /// When the tables are not those of knox 5; the message says what to do.
     pub async fn from_sqlite_pool(self, pool: SqlitePool) -> Result<KnoxStore, StoreError> {
-        self.on(&Pool::Sqlite(pool), &Place::elsewhere()).await
+        let pool = Pool::Sqlite(Arc::new(Following::of_user_s(pool)));
+        self.on(&pool, &Place::elsewhere()).await
     }
 
     /// Takes the tables of a PostgreSQL database that the user opened. No setting of the pool is
