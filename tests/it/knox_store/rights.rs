@@ -138,3 +138,42 @@ async fn a_pool_of_the_user_s_has_to_be_strict_on_mysql() {
     store.close().await;
     assert!(store.find(digest()).await.unwrap().is_some(), "the pool is the user's to close");
 }
+
+/// A pool of ours commits by itself, whatever the server says: otherwise a lookup would go on to read what
+/// stood when the first one was made on its connection, and a revocation would never be seen.
+///
+/// Seen to fail, at the opening, without `autocommit` among what is set; and, by the admission, without
+/// the look at it as well.
+#[tokio::test]
+async fn a_pool_of_ours_commits_by_itself_on_mysql() {
+    let Some(site) = site(Kind::MySql).await else { return };
+    site.run("UPDATE drf_smarterauthtoken SET is_active = true").await;
+    let role = Role::on(&site).await;
+    for table in ["knox_authtoken", "auth_user", "drf_smarterauthtoken", "account_userprofile"] {
+        role.grant(&format!("SELECT ON {table}")).await;
+    }
+    for table in ["account_account", "llm_client_llmclientapikey"] {
+        role.grant(&format!("SELECT ON {table}")).await;
+    }
+    // For this role alone, as others use the server at the same time.
+    let init = |user: &str| {
+        format!(
+            "SET GLOBAL init_connect = \
+             'SET autocommit = IF(SUBSTRING_INDEX(USER(), ''@'', 1) = ''{user}'', 0, 1)'"
+        )
+    };
+    site.run(&init(&role.name)).await;
+    let loose = MySqlPool::connect(&role.url).await.unwrap();
+    let refused = Site::options().from_mysql_pool(loose).await.unwrap_err().to_string();
+    let store = Site::options().max_connections(1).open(&role.url).await;
+    site.run("SET GLOBAL init_connect = ''").await;
+    assert!(refused.contains("autocommit"), "{refused}");
+    let store = store.unwrap();
+    assert!(store.find(digest()).await.unwrap().unwrap().key().is_active());
+    site.run("UPDATE drf_smarterauthtoken SET is_active = false").await;
+    let found = store.find(digest()).await.unwrap().unwrap();
+    // First, as a transaction that is left open would keep the tables from being dropped.
+    store.close().await;
+    role.drop().await;
+    assert!(!found.key().is_active());
+}
