@@ -8,6 +8,7 @@ mod expiry;
 #[cfg(feature = "test-util")]
 mod feed;
 mod holds;
+mod least;
 mod lookup;
 mod management;
 mod owners;

@@ -26,14 +26,14 @@ fn own_name(site: &Site) -> String {
 const HOSTS: [&str; 2] = ["%", "localhost"];
 
 /// A user of the server's, who goes with this.
-struct Role<'a> {
+pub(super) struct Role<'a> {
     site: &'a Site,
     name: String,
-    url: String,
+    pub(super) url: String,
 }
 
 impl<'a> Role<'a> {
-    async fn on(site: &'a Site) -> Self {
+    pub(super) async fn on(site: &'a Site) -> Self {
         let name = own_name(site).replace("site_", "r_")[..24].to_owned();
         let (scheme, rest) = site.url.split_once("://").unwrap();
         let (_, place) = rest.split_once('@').unwrap();
@@ -52,7 +52,7 @@ impl<'a> Role<'a> {
         Self { site, name, url }
     }
 
-    async fn grant(&self, what: &str) {
+    pub(super) async fn grant(&self, what: &str) {
         let to = |host| match self.site.kind {
             Kind::MySql => format!("GRANT {what} TO {}@'{host}'", self.name),
             _ => format!("GRANT {what} TO {}", self.name),
@@ -60,7 +60,15 @@ impl<'a> Role<'a> {
         self.site.run(&HOSTS.map(to).join("; ")).await;
     }
 
-    async fn drop(self) {
+    pub(super) async fn revoke(&self, what: &str) {
+        let from = |host| match self.site.kind {
+            Kind::MySql => format!("REVOKE {what} FROM {}@'{host}'", self.name),
+            _ => format!("REVOKE {what} FROM {}", self.name),
+        };
+        self.site.run(&HOSTS.map(from).join("; ")).await;
+    }
+
+    pub(super) async fn drop(self) {
         let drop = match self.site.kind {
             Kind::MySql => HOSTS.map(|host| format!("DROP USER {}@'{host}'", self.name)).join("; "),
             _ => format!("DROP OWNED BY {0}; DROP ROLE {0}", self.name),
