@@ -2,6 +2,7 @@
 //!
 //! The tables are made by statements of our own, and hold what no Django would write.
 
+mod busy;
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;

@@ -90,7 +90,9 @@ fn advice(refusal: &Refusal) -> String {
         Meaning::Login => "check the user and the password, and what the server lets in",
         Meaning::NoSuchDatabase => "name Django's database in the URL",
         Meaning::NoSuchTable => "name the tables by `KnoxOptions`",
-        Meaning::Passing => "try again when it is up, and for a SQLite file check the path",
+        Meaning::Passing | Meaning::Busy => {
+            "try again when it is up, and for a SQLite file check the path"
+        }
         _ => "check the URL and the names of the tables",
     };
     format!("{refusal}; {what}")

@@ -45,8 +45,13 @@ pub(super) fn of(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// An error of a commit: it may have come after the commit.
+/// An error of a commit: it may have come after the commit. Not where another connection reads a database
+/// without WAL, so that this one could not have it for itself: "the transaction remains active"
+/// (<https://www.sqlite.org/lang_transaction.html>), and is rolled back before the connection is used again.
 pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
+    if extended_code(&error).is_some_and(|code| code & 0xff == BUSY) {
+        return StoreError::not_applied_because(error);
+    }
     StoreError::other(error)
 }
 
