@@ -201,12 +201,22 @@ impl Dialect {
     }
 }
 
-/// `?` by `?`, each with its number.
+/// `?` by `?`, each with its number; but for those within quotes, which are part of a name or a text. A
+/// quote that stands twice for itself ends one and begins another.
 fn numbered(text: &str) -> String {
-    let mut parts = text.split('?');
-    let mut numbered = parts.next().unwrap_or_default().to_owned();
-    for (part, number) in parts.zip(1_u32..) {
-        let _ = write!(numbered, "${number}{part}");
+    let (mut numbered, mut number, mut quote) = (String::with_capacity(text.len()), 0, None);
+    for sign in text.chars() {
+        match (sign, quote) {
+            ('?', None) => {
+                number += 1;
+                let _ = write!(numbered, "${number}");
+                continue;
+            }
+            ('"' | '\'', None) => quote = Some(sign),
+            (_, Some(open)) if open == sign => quote = None,
+            _ => {}
+        }
+        numbered.push(sign);
     }
     numbered
 }
@@ -220,6 +230,14 @@ mod tests {
         let sql = |dialect: Dialect| dialect.compile("a = ? AND b IN (?, ?)").as_str().to_owned();
         assert_eq!(sql(Dialect::Postgres), "a = $1 AND b IN ($2, $3)");
         assert_eq!(sql(Dialect::MySql), "a = ? AND b IN (?, ?)");
+    }
+
+    /// Seen to fail with every `?` numbered.
+    #[test]
+    fn a_question_mark_in_a_name_is_no_value() {
+        let name = Dialect::Postgres.quote("a?\"?'?");
+        let sql = Dialect::Postgres.compile(&format!("SELECT '?''?', ? FROM {name} WHERE b = ?"));
+        assert_eq!(sql.as_str(), r#"SELECT '?''?', $1 FROM "a?""?'?" WHERE b = $2"#);
     }
 
     #[test]

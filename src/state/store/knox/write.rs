@@ -128,13 +128,26 @@ impl KnoxStore {
         self.hold(session, ids, caller).await?;
         let caller = self.caller_in(session, caller).await?;
         let (mut found, mut written) = (false, Vec::new());
+        // Keys that became active by it, and that became inactive.
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(key) = self.key_in(session, *id).await? else { continue };
             found = true;
             let family = Family::of(key).with_caller(caller.clone());
             for write in plan(&family).ok_or_else(StoreError::not_applied)? {
-                written.push(self.write_in(session, &family.key, &write).await?);
+                let record = self.write_in(session, &family.key, &write).await?;
+                match (family.key.key().is_active(), record.key().is_active()) {
+                    (false, true) if record.id() == *id => begun.push(record.key().clone()),
+                    (true, false) if record.id() == *id => ended.push(record.key().clone()),
+                    _ => {}
+                }
+                written.push(record);
             }
+        }
+        // Nothing else does both at once but to undo a rotation: whoever named the new key names the old
+        // one again.
+        if let ([old], [new]) = (&begun[..], &ended[..]) {
+            self.point_links(session, new, old).await?;
         }
         found.then_some(written).ok_or_else(StoreError::not_found)
     }
