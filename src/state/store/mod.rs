@@ -14,6 +14,8 @@ mod file;
 #[cfg(feature = "knox")]
 mod knox;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "knox"))]
+mod opening;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shared;

@@ -12,6 +12,8 @@ mod holds;
 mod least;
 mod lookup;
 mod management;
+#[cfg(feature = "test-util")]
+mod many;
 mod owners;
 mod ownership;
 mod replaced;
