@@ -61,7 +61,7 @@ async fn a_feed_looks_at_very_many_keys() {
                 assert_eq!(feed.next().await.unwrap(), Heard::Alive(nonce));
                 longest = longest.max(began.elapsed());
             }
-            println!("{kind:?}: a look at {count} keys in use takes {longest:.0?}");
+            println!("{kind:?}: a look at {count} keys in use takes {longest:.2?}");
         }
     }
 }

@@ -6,13 +6,14 @@
 //! that stands otherwise than it did, is told.
 
 mod seen;
+mod together;
 mod wake;
 mod watchers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 pub(super) use self::watchers::Watchers;
-use self::{seen::Seen, wake::Wake};
+use self::{seen::Seen, together::together, wake::Wake};
 use super::{
     super::{
         error::StoreError,
@@ -33,6 +34,8 @@ const FRESH_TTL: Duration = Duration::from_secs(10);
 const MEMORY: Duration = Duration::from_secs(15);
 /// How many keys are read in one query.
 const AT_ONCE: usize = 256;
+/// How many queries are under way at a time; half of the pool's connections, as it is by default.
+const TOGETHER: usize = 4;
 
 /// Hears of what Django, or anybody, changes in its tables: knox's logout, a user or a key that was
 /// deactivated or deleted, a new expiry. [`KnoxStore::feed`] makes it; `AuthenticatorBuilder::feed` takes
@@ -44,7 +47,8 @@ const AT_ONCE: usize = 256;
 ///    on SQLite, where it looks whether the file was written to, a tenth of one.
 /// 2. So it goes with a fresh TTL of at most 10 s, which is the default; the builder refuses a longer one.
 ///    Up to 65,536 keys are looked at; those beyond hold for the fresh TTL.
-/// 3. On a server each look costs a query for 256 keys in use, on a connection of the store's pool.
+/// 3. On a server each look costs a query for 256 keys in use, four at a time, on connections of the
+///    store's pool.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -156,7 +160,7 @@ impl RevocationFeed for KnoxFeed {
                 self.look = Some(self.begin().await?);
                 continue;
             };
-            let left = look.todo.len().saturating_sub(AT_ONCE);
+            let left = look.todo.len().saturating_sub(TOGETHER * AT_ONCE);
             let part = &look.todo[left..];
             if part.is_empty() {
                 let answers = look.answers;
@@ -166,7 +170,8 @@ impl RevocationFeed for KnoxFeed {
                     None => continue,
                 }
             }
-            let found = self.store.find_again(part).await?;
+            let reads = part.chunks(AT_ONCE).map(|part| self.store.find_again(part));
+            let found = together(reads).await?;
             self.seen.compare(part, &found);
             look.todo.truncate(left);
         }
