@@ -39,6 +39,7 @@ mod tests {
 
     use super::*;
 
+    /// Seen to fail with one polled behind the end of another.
     #[tokio::test]
     async fn all_are_under_way_at_once_and_one_error_ends_them() {
         let (begun, all) = (Cell::new(0), 3);
@@ -47,9 +48,10 @@ mod tests {
             async move {
                 begun.set(begun.get() + 1);
                 // None goes on before the last one has begun.
-                while begun.get() < all {
+                for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }
+                assert!(begun.get() >= all, "they wait for each other");
                 ready(found.map(|one| vec![one])).await
             }
         };
