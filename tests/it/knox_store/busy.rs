@@ -13,7 +13,7 @@ use crate::support::site::{Kind, Site};
 /// Without WAL, as Django makes a file: whoever reads it keeps a commit waiting. One that has waited in
 /// vain was not made, and nobody has to wonder whether it was.
 ///
-/// Seen to fail, at its outcome, with every error of a commit taken for an unknown one.
+/// Seen to fail, on either store, with every error of a commit taken for an unknown one.
 async fn is_definite(
     auth: &Authenticator,
     url: &str,

@@ -94,7 +94,7 @@ fn failed(calls: Vec<(&'static str, Result<(), KeyError>)>) -> Vec<(&'static str
     failed.filter(|(_, error)| error.source().is_some()).collect()
 }
 
-/// Seen to fail with any right of the list left out, and of MariaDB's with one that is not needed put in.
+/// Each right is its own control: without it, some call fails.
 #[tokio::test]
 async fn the_rights_that_the_guide_names_suffice_and_each_is_needed() {
     for (kind, is_smarter) in

@@ -191,7 +191,7 @@ async fn a_connection_of_the_user_s_is_left_as_it_was() {
 /// A node that vanishes in the midst of its migration keeps the others waiting for a minute, and no longer;
 /// however long a migration itself takes. Told by a trigger, as what it sets holds in its transaction alone.
 ///
-/// Seen to fail without any one of the three settings in `BEGIN_MIGRATION`.
+/// Seen to fail without the limit of an idle transaction in `BEGIN_MIGRATION`.
 #[tokio::test]
 async fn a_migration_has_its_own_limits() {
     let Some((database, _store)) = with_a_key().await else { return };
