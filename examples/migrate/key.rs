@@ -1,10 +1,12 @@
 //! One key: what is kept of it, and what becomes of it.
 
-use tower_token_auth::{ImportedKey, KeyError, KeyFilter, KeyManager, NewKey, Owner, Page, Record};
+use tower_token_auth::{ImportedKey, KeyError, KeyManager, NewKey, Owner, Record};
 
-use super::{report::Fate, target::Target};
-
-const TAKEN: &str = "another key in the new database has its digest or its id";
+use super::{
+    report::Fate,
+    target::Target,
+    there::{TAKEN, is_ended, there},
+};
 
 /// The user whom the token authenticates. A nameless one is called by the id.
 pub(crate) fn owner(record: &Record) -> Owner {
@@ -18,6 +20,7 @@ pub(crate) fn owner(record: &Record) -> Owner {
 
 pub(crate) async fn import(
     record: Record,
+    as_other: bool,
     target: &Target,
     memory: &KeyManager,
 ) -> Result<(Record, Fate), KeyError> {
@@ -32,27 +35,15 @@ pub(crate) async fn import(
         None => memory,
     };
     let fate = match keys.import(imported(&record)).await {
-        Ok(done) if done.is_new => Fate::Moved { as_other: *done.record.owner() != owner(&record) },
-        Ok(_) => Fate::There,
+        Ok(done) if done.is_new => {
+            Fate::Moved { as_other: as_other || *done.record.owner() != owner(&record) }
+        }
+        Ok(done) => Fate::There { ended: is_ended(&record, &done.record) },
         Err(error) if error.is_duplicate() => Fate::Left(TAKEN.into()),
         Err(error) if error.is_invalid() => Fate::Left(error.to_string()),
         Err(error) => return Err(error),
     };
     Ok((record, fate))
-}
-
-/// What the new database has to say about it without being changed.
-async fn there(record: &Record, keys: &KeyManager) -> Result<Option<Fate>, KeyError> {
-    let key = record.key();
-    let same_digest = KeyFilter::all().digest(*key.digest());
-    for filter in [same_digest, KeyFilter::all().id(key.id())] {
-        if let Some(found) = keys.list(filter, Page::first(1)).await?.keys.first() {
-            let is_same =
-                found.key().digest() == key.digest() && found.owner().id() == record.owner().id();
-            return Ok(Some(if is_same { Fate::There } else { Fate::Left(TAKEN.into()) }));
-        }
-    }
-    Ok(None)
 }
 
 fn imported(record: &Record) -> ImportedKey {

@@ -1,6 +1,8 @@
 //! Moves the tokens of a Django — knox's, Smarter's or DRF's own — into this crate's tables, where they
 //! go on working. Ended on the way, it is started again: what is there is left as it is. A key that was
 //! deleted there meanwhile comes back by that, unless Django has deleted it as well.
+//! One that was ended at Django since is told, to be ended there; of one that Django has deleted since,
+//! nothing is seen: so have Django log nobody out between the first run and the last.
 //!
 //! `cargo run --release --example migrate --features full -- --from mysql://… --to keys.db --dry-run`
 
@@ -12,6 +14,7 @@ mod moving;
 mod print;
 mod report;
 mod target;
+mod there;
 
 use std::{env, error::Error, process::ExitCode};
 

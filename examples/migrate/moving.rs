@@ -11,6 +11,7 @@ use super::{
     key,
     report::{Fate, Report},
     target::{AT_A_TIME, Target},
+    there,
 };
 
 const OTHER_OWNER: &str = "the new database has another owner of this id, by the username";
@@ -37,21 +38,25 @@ pub(crate) async fn all(
             }
         };
         if record.key().is_expired_at(now) {
-            report.count(Some(&record), Fate::Left("it has expired".into()));
+            let fate = there::expired(&record, target).await?;
+            report.count(Some(&record), fate);
             continue;
         }
         let owner = key::owner(&record);
         if !others.contains_key(owner.id()) {
-            let is_other = is_other(target, &owner).await?;
-            others.insert(owner.id().clone(), is_other);
+            let stored = stored(target, &owner).await?;
+            others.insert(owner.id().clone(), stored);
         }
-        if others[owner.id()] {
+        let stored = others[owner.id()].as_ref();
+        if stored.is_some_and(|stored| stored.username() != owner.username()) {
             report.count(Some(&record), Fate::Left(OTHER_OWNER.into()));
         } else {
-            records.push(record);
+            let as_other = stored.is_some_and(|stored| *stored != owner);
+            records.push((record, as_other));
         }
     }
-    let moved = stream::iter(records).map(|record| key::import(record, target, &memory));
+    let import = |(record, as_other)| key::import(record, as_other, target, &memory);
+    let moved = stream::iter(records).map(import);
     let mut moved = moved.buffer_unordered(AT_A_TIME);
     while let Some(done) = moved.next().await {
         let (record, fate) = done?;
@@ -60,12 +65,12 @@ pub(crate) async fn all(
     Ok(())
 }
 
-/// Whether the new database has somebody else of this id, who would own the keys.
-async fn is_other(target: &Target, owner: &Owner) -> Result<bool, KeyError> {
-    let Some(keys) = &target.keys else { return Ok(false) };
+/// Whom the new database has of this id, who may be somebody else and would own the keys.
+async fn stored(target: &Target, owner: &Owner) -> Result<Option<Owner>, KeyError> {
+    let Some(keys) = &target.keys else { return Ok(None) };
     match keys.owner(owner.id()).await {
-        Ok(stored) => Ok(stored.username() != owner.username()),
-        Err(error) if error.is_not_found() => Ok(false),
+        Ok(stored) => Ok(Some(stored)),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use tower_token_auth::{Record, store::TokenTableKind};
 
-/// Of the rows that were left for one reason, so many are named.
-const NAMED: usize = 3;
+use super::print::name;
 
 /// What became of one row.
 pub(crate) enum Fate {
@@ -13,7 +12,10 @@ pub(crate) enum Fate {
     Moved {
         as_other: bool,
     },
-    There,
+    /// `ended`: it is no good at Django any more, and good here.
+    There {
+        ended: bool,
+    },
     Left(String),
 }
 
@@ -24,29 +26,26 @@ pub(crate) struct Report {
     pub(crate) moved: u64,
     pub(crate) notes: BTreeMap<&'static str, u64>,
     pub(crate) there: u64,
+    pub(crate) ended: (u64, Vec<String>),
     pub(crate) left: BTreeMap<String, (u64, Vec<String>)>,
 }
 
 impl Report {
     pub(crate) fn new(kind: TokenTableKind, total: u64, is_dry: bool) -> Self {
         let (notes, left) = (BTreeMap::new(), BTreeMap::new());
-        Self { total, kind, is_dry, moved: 0, notes, there: 0, left }
+        Self { total, kind, is_dry, moved: 0, notes, there: 0, ended: Default::default(), left }
     }
 
     /// Counts a row; `record` is what was read of it.
     pub(crate) fn count(&mut self, record: Option<&Record>, fate: Fate) {
         match (fate, record) {
-            (Fate::There, _) => self.there += 1,
-            (Fate::Left(reason), record) => {
-                let (count, named) = self.left.entry(reason).or_default();
-                *count += 1;
-                let record = record.filter(|_| named.len() < NAMED);
-                named.extend(record.map(|record| {
-                    // A name may hold anything, and a terminal obeys some of it.
-                    let username = record.owner().username().escape_debug();
-                    format!("{} of {username}", record.key().identifier())
-                }));
+            (Fate::There { ended }, record) => {
+                self.there += 1;
+                if ended {
+                    name(&mut self.ended, record);
+                }
             }
+            (Fate::Left(reason), record) => name(self.left.entry(reason).or_default(), record),
             (Fate::Moved { as_other }, record) => {
                 self.moved += 1;
                 let notes = record.into_iter().flat_map(|record| notes(record, as_other));

@@ -10,7 +10,7 @@ use http::{
 };
 use serde_json::Value;
 
-use crate::usecase::manager::KeyError;
+use crate::{usecase::manager::KeyError, value::trace::warn};
 
 pub(super) fn json(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
@@ -39,16 +39,23 @@ pub(super) fn other_method(method: &Method) -> Response {
     detail(StatusCode::METHOD_NOT_ALLOWED, &words)
 }
 
-/// Why a change could not be made. The words of such an error hold no secret.
+/// What the framework says of a failure of its own, and of a service that is not there.
+const FAILED: &str = "A server error occurred.";
+const UNAVAILABLE: &str = "Service temporarily unavailable, try again later.";
+
+/// Why a change could not be made. What a store says of its own trouble is for the log, and for nobody
+/// who is only logged in here.
 pub(super) fn trouble(error: &KeyError) -> Response {
-    let status = if error.is_business_rule() || error.is_forbidden() {
-        StatusCode::FORBIDDEN
-    } else if error.is_unavailable() || error.is_outcome_unknown() {
-        StatusCode::SERVICE_UNAVAILABLE
+    if error.is_business_rule() || error.is_forbidden() {
+        return detail(StatusCode::FORBIDDEN, &error.to_string());
+    }
+    warn("a login or logout could not be made", error);
+    let (status, words) = if error.is_unavailable() || error.is_outcome_unknown() {
+        (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
     } else {
-        StatusCode::INTERNAL_SERVER_ERROR
+        (StatusCode::INTERNAL_SERVER_ERROR, FAILED)
     };
-    let mut response = detail(status, &error.to_string());
+    let mut response = detail(status, words);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

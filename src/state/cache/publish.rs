@@ -22,7 +22,7 @@ impl Cache {
             let Some(old) = table.peek(slot.digest()) else { continue };
             let is_tied = old.loaded_at() == slot.loaded_at();
             if !is_tied && old.is_newer_than(&slot) {
-                return old;
+                return self.later_of(old, slot);
             }
             if old.same_standing(&slot) || !old.is_current(&self.fence) {
                 continue;

@@ -36,6 +36,24 @@ impl Cache {
         self.present.exchange(slot, slot.telling(record, slot.snap()));
     }
 
+    /// Which of the two is to be used where `old` has the later snap. One that tells what was settled has
+    /// it without having been read later: a read that began behind its own, and found what no renewal
+    /// changes, may be how we learn of a change made elsewhere. Then neither is relied on.
+    pub(super) fn later_of(&self, old: Arc<Slot>, slot: Slot) -> Arc<Slot> {
+        let is_renewed = |old: &Record, new: &Record| {
+            old.key().expires_at().is_some_and(|at| old.same_standing(&new.expiring_at(at)))
+        };
+        let differs = match (old.record(), slot.record()) {
+            (Some(old), Some(new)) => !old.same_standing(new) && !is_renewed(old, new),
+            (old, new) => old.is_some() != new.is_some(),
+        };
+        if !differs || old.loaded_at() >= slot.loaded_at() || !old.is_current(&self.fence) {
+            return old;
+        }
+        self.fence.revoke(&[Subject::Digest(*slot.digest())]);
+        Arc::new(slot)
+    }
+
     /// It is decided which of two expiries a key has. Outdates all that was read before, but for a
     /// slot that stands in the table and tells either: that one tells the right one from now on, and
     /// its next use waits for no read.
@@ -203,5 +221,27 @@ mod tests {
         s.reads(s.clock.now() + HOUR / 2, s.cache.fence.snap(), s.clock.monotonic());
         s.settled(s.renewed());
         assert_eq!(s.known(), None, "something else was read");
+    }
+
+    /// A refresh is under way, and finds that the key was ended elsewhere; its answer comes behind a
+    /// renewal of the key that was settled meanwhile.
+    ///
+    /// Seen to fail, by a key that goes on being admitted, with the later snap alone asked.
+    #[test]
+    fn a_read_that_found_an_end_is_not_lost_behind_a_renewal() {
+        let s = Scene::new();
+        let off = |key: ApiKey| Record::new(key.with_active(false), Owner::new("ada"));
+        for found in [None, Some(off(s.key.clone()))] {
+            s.renew(&s.reads_now());
+            let snap = s.cache.fence.snap();
+            s.settled(s.renewed());
+            assert_eq!(s.known().map(|known| known.0), Some(s.renewed()));
+            let later = s.clock.monotonic().after(Duration::from_secs(1));
+            let late = Slot::new(&s.cache.fence, *s.key.digest(), found, snap, later);
+            let late = s.cache.publish(late);
+            assert!(!late.is_current(&s.cache.fence), "who waits for it reads again");
+            assert_eq!(s.known(), None);
+            s.cache.flush();
+        }
     }
 }

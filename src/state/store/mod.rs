@@ -9,9 +9,13 @@ mod contract;
 mod erased;
 mod error;
 mod feed;
+#[cfg(any(feature = "sqlite", feature = "knox"))]
+mod file;
 #[cfg(feature = "knox")]
 mod knox;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "knox"))]
+mod opening;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shared;

@@ -80,18 +80,23 @@ impl Writer {
         if *key.digest() != renewal.digest {
             return Finding::Overtaken;
         }
-        if key.expires_at() == Some(renewal.to) {
-            return Finding::Stored;
+        // First: what is cached of a key that has the expiry, and was ended since, is not to stand.
+        if !(key.is_active() && family.key.owner().is_active()) {
+            return Finding::Overtaken;
         }
-        let is_as_read = key.expires_at() == Some(renewal.from);
-        let is_in_use = key.is_active() && family.key.owner().is_active();
-        // What was lost about it may have been its end.
-        let subjects = [Subject::Key(key.id()), Subject::Owner(key.owner_id().clone())];
-        let is_unsettled = self.settler.is_unsettled(&subjects);
-        match is_as_read && is_in_use && !is_unsettled {
-            true if family.successor.is_some() => Finding::Replaced,
-            true => Finding::AsRead,
-            false => Finding::Overtaken,
+        // What was lost about it may have been its end. Whom it lets in may be somebody else than whose
+        // key it is.
+        let owners = [key.owner_id(), family.key.owner().id()].map(|id| Subject::Owner(id.clone()));
+        let [holder, user] = owners;
+        if self.settler.is_unsettled(&[Subject::Key(key.id()), holder, user]) {
+            return Finding::Overtaken;
+        }
+        match key.expires_at() {
+            Some(at) if at == renewal.to => Finding::Stored,
+            Some(at) if at != renewal.from => Finding::Overtaken,
+            Some(_) if family.successor.is_some() => Finding::Replaced,
+            Some(_) => Finding::AsRead,
+            None => Finding::Overtaken,
         }
     }
 }
@@ -153,6 +158,9 @@ mod tests {
         let family = |key: ApiKey| Family::of(Record::new(key, Owner::new("ada")));
         let row = |expires_at| family(read.clone().with_expires_at(expires_at));
         let deactivated = Owner::new("ada").with_active(false);
+        let off = |key: ApiKey| Family::of(Record::new(key, deactivated.clone()));
+        let written = read.clone().with_expires_at(Some(at(100)));
+        let ended = written.clone();
         let another = ApiKey::new(id, *key("other").digest(), "ada".into(), at(0));
         let cases = [
             ("as it was read", row(Some(at(10))), Finding::AsRead),
@@ -161,7 +169,9 @@ mod tests {
             ("renewed elsewhere", row(Some(at(99))), Finding::Overtaken),
             ("without an expiry", row(None), Finding::Overtaken),
             ("switched off", family(read.clone().with_active(false)), Finding::Overtaken),
-            ("its owner's", Family::of(Record::new(read.clone(), deactivated)), Finding::Overtaken),
+            ("its owner's", off(read.clone()), Finding::Overtaken),
+            ("as it was to be, ended since", family(ended.with_active(false)), Finding::Overtaken),
+            ("the same by its owner", off(written), Finding::Overtaken),
             ("another token's", family(another.with_expires_at(Some(at(10)))), Finding::Overtaken),
             ("replaced", row(Some(at(10))).with_successor(Some(key("new"))), Finding::Replaced),
         ];
@@ -174,5 +184,16 @@ mod tests {
         let lost = vec![Subject::Key(read.id())];
         Settler::lost(&writer.settler, lost, Repair::Keys(Vec::new()), places);
         assert_eq!(writer.look(&renewal, &cases[0].1), Finding::Overtaken);
+        // Or of one of its two owners, where they are two.
+        let of_two = Family::of(Record::new(read.clone(), Owner::new("bob")));
+        for (owner, expected) in
+            [("carol", Finding::AsRead), ("ada", Finding::Overtaken), ("bob", Finding::Overtaken)]
+        {
+            let writer = self::writer();
+            let places = writer.settler.places(1).unwrap();
+            let lost = vec![Subject::Owner(owner.into())];
+            Settler::lost(&writer.settler, lost, Repair::Keys(Vec::new()), places);
+            assert_eq!(writer.look(&renewal, &of_two), expected, "{owner}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use tower_token_auth::{
 use crate::support::{
     django::{Django, Place, Schema},
     http::{Answer, send},
+    site::{Kind, Site},
 };
 
 const WHOLE: &str = "2030-01-01T12:00:00Z";
@@ -393,4 +394,24 @@ async fn a_refusal_is_the_framework_s() {
         assert_eq!(answer.status, 403);
     }
     assert!(django.keys().is_empty());
+}
+
+/// Whoever is only logged in is not told what the store says of its own trouble.
+///
+/// Seen to fail with the words of the error.
+#[tokio::test]
+async fn a_store_s_words_are_not_for_clients() {
+    // On Smarter's tables, a user without a profile can hold no key.
+    let site = Site::new(Kind::Sqlite, true).await.unwrap();
+    site.users(&[1]).await;
+    let (auth, _guard) = Authenticator::builder(site.store().await).build().unwrap();
+    let check = async |_: Request| Ok::<_, LoginRefusal>(1);
+    let app = knox::routes(&auth, KnoxSettings::default(), check);
+    let answer = Side::Ours(&app).ask("POST", "/login/", "").await;
+    assert_eq!(answer.body, r#"{"detail":"A server error occurred."}"#);
+    assert_eq!(answer.status.as_u16(), 500);
+    site.run("ALTER TABLE drf_smarterauthtoken RENAME TO gone").await;
+    let answer = Side::Ours(&app).ask("POST", "/login/", "").await;
+    assert_eq!(answer.body, r#"{"detail":"Service temporarily unavailable, try again later."}"#);
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")));
 }

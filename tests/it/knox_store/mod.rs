@@ -2,16 +2,21 @@
 //!
 //! The tables are made by statements of our own, and hold what no Django would write.
 
+mod busy;
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;
 #[cfg(feature = "test-util")]
 mod feed;
 mod holds;
+mod least;
 mod lookup;
 mod management;
+#[cfg(feature = "test-util")]
+mod many;
 mod owners;
 mod ownership;
+mod replaced;
 mod rights;
 mod rows;
 mod start;

@@ -26,14 +26,14 @@ fn own_name(site: &Site) -> String {
 const HOSTS: [&str; 2] = ["%", "localhost"];
 
 /// A user of the server's, who goes with this.
-struct Role<'a> {
+pub(super) struct Role<'a> {
     site: &'a Site,
     name: String,
-    url: String,
+    pub(super) url: String,
 }
 
 impl<'a> Role<'a> {
-    async fn on(site: &'a Site) -> Self {
+    pub(super) async fn on(site: &'a Site) -> Self {
         let name = own_name(site).replace("site_", "r_")[..24].to_owned();
         let (scheme, rest) = site.url.split_once("://").unwrap();
         let (_, place) = rest.split_once('@').unwrap();
@@ -52,7 +52,7 @@ impl<'a> Role<'a> {
         Self { site, name, url }
     }
 
-    async fn grant(&self, what: &str) {
+    pub(super) async fn grant(&self, what: &str) {
         let to = |host| match self.site.kind {
             Kind::MySql => format!("GRANT {what} TO {}@'{host}'", self.name),
             _ => format!("GRANT {what} TO {}", self.name),
@@ -60,7 +60,15 @@ impl<'a> Role<'a> {
         self.site.run(&HOSTS.map(to).join("; ")).await;
     }
 
-    async fn drop(self) {
+    pub(super) async fn revoke(&self, what: &str) {
+        let from = |host| match self.site.kind {
+            Kind::MySql => format!("REVOKE {what} FROM {}@'{host}'", self.name),
+            _ => format!("REVOKE {what} FROM {}", self.name),
+        };
+        self.site.run(&HOSTS.map(from).join("; ")).await;
+    }
+
+    pub(super) async fn drop(self) {
         let drop = match self.site.kind {
             Kind::MySql => HOSTS.map(|host| format!("DROP USER {}@'{host}'", self.name)).join("; "),
             _ => format!("DROP OWNED BY {0}; DROP ROLE {0}", self.name),
@@ -137,4 +145,39 @@ async fn a_pool_of_the_user_s_has_to_be_strict_on_mysql() {
     let store = Site::options().from_mysql_pool(pool.clone()).await.unwrap();
     store.close().await;
     assert!(store.find(digest()).await.unwrap().is_some(), "the pool is the user's to close");
+}
+
+/// A pool of ours commits by itself, whatever the server says: otherwise a lookup would go on to read what
+/// stood when the first one was made on its connection, and a revocation would never be seen.
+///
+/// Seen to fail without `autocommit` among what is set: the opening is refused, which looks for it.
+#[tokio::test]
+async fn a_pool_of_ours_commits_by_itself_on_mysql() {
+    let Some(site) = site(Kind::MySql).await else { return };
+    site.run("UPDATE drf_smarterauthtoken SET is_active = true").await;
+    let role = Role::on(&site).await;
+    for table in ["knox_authtoken", "auth_user", "drf_smarterauthtoken", "account_userprofile"] {
+        role.grant(&format!("SELECT ON {table}")).await;
+    }
+    for table in ["account_account", "llm_client_llmclientapikey"] {
+        role.grant(&format!("SELECT ON {table}")).await;
+    }
+    // For this role alone, as others use the server at the same time.
+    let init = |user: &str| {
+        format!(
+            "SET GLOBAL init_connect = \
+             'SET autocommit = IF(SUBSTRING_INDEX(USER(), ''@'', 1) = ''{user}'', 0, 1)'"
+        )
+    };
+    site.run(&init(&role.name)).await;
+    let store = Site::options().max_connections(1).open(&role.url).await;
+    site.run("SET GLOBAL init_connect = ''").await;
+    let store = store.unwrap();
+    assert!(store.find(digest()).await.unwrap().unwrap().key().is_active());
+    site.run("UPDATE drf_smarterauthtoken SET is_active = false").await;
+    let found = store.find(digest()).await.unwrap().unwrap();
+    // First, as a transaction that is left open would keep the tables from being dropped.
+    store.close().await;
+    role.drop().await;
+    assert!(!found.key().is_active());
 }

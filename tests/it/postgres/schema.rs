@@ -188,6 +188,39 @@ async fn a_connection_of_the_user_s_is_left_as_it_was() {
     }
 }
 
+/// A node that vanishes in the midst of its migration keeps the others waiting for a minute, and no longer;
+/// however long a migration itself takes. Told by a trigger, as what it sets holds in its transaction alone.
+///
+/// Seen to fail without the limit of an idle transaction in `BEGIN_MIGRATION`.
+#[tokio::test]
+async fn a_migration_has_its_own_limits() {
+    let Some((database, _store)) = with_a_key().await else { return };
+    let set = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+    let told = set.map(|name| format!("current_setting('{name}')")).join(", ");
+    database
+        .run(&format!(
+            "CREATE TABLE told (setting text); \
+             CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO told SELECT unnest(ARRAY[{told}]); RETURN NEW; END $$; \
+             CREATE TRIGGER tell BEFORE INSERT ON {{p}}migrations \
+             FOR EACH ROW EXECUTE FUNCTION tell(); \
+             DROP FUNCTION {{p}}note_change() CASCADE; \
+             DROP FUNCTION {{p}}tell_changes() CASCADE; \
+             DELETE FROM {{p}}migrations WHERE version > 1"
+        ))
+        .await
+        .unwrap();
+    // What the server or the role says otherwise does not count.
+    let others = "-c statement_timeout=5s -c lock_timeout=5s -c search_path=";
+    let joint = if database.url.contains('?') { '&' } else { '?' };
+    let others = format!("{others}{}", database.schema).replace(' ', "%20").replace('=', "%3D");
+    let url = format!("{}{joint}options={others}", database.url);
+    database.options().open(&url).await.unwrap();
+    let told = sqlx::query_scalar::<_, String>("SELECT setting FROM told");
+    let told = told.fetch_all(&mut database.connection().await).await.unwrap();
+    assert_eq!(told, ["0", "0", "1min"]);
+}
+
 /// Tables of the first version keep their rows and get their triggers, by the store or by hand.
 ///
 /// Seen to fail with the second migration left out of `ddl_from`.

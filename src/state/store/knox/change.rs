@@ -128,7 +128,7 @@ impl KnoxStore {
         Ok(stored)
     }
 
-    async fn point_links(
+    pub(super) async fn point_links(
         &self,
         session: &mut Session,
         from: &ApiKey,

@@ -7,7 +7,7 @@ use super::{
     dialect::Dialect,
     ids::Ids,
     list::{Growing, Nothing},
-    range,
+    moment, range,
 };
 use crate::value::{key::KeyId, owner::OwnerId};
 
@@ -47,14 +47,14 @@ impl Growing<'_> {
             _ => {}
         }
         if let Some(before) = expires_before {
-            self.compare("k.expiry", "<", before, "");
+            self.compare(&self.expiry(), "<", before, "");
         }
         if let Some(from) = expires_from {
-            self.compare("k.expiry", ">=", from, " OR k.expiry IS NULL");
+            self.compare(&self.expiry(), ">=", from, " OR k.expiry IS NULL");
         }
         let used = if is_smarter { "coalesce(c.last_used_at, k.created)" } else { "k.created" };
         if let Some(since) = unused_since {
-            self.compare(used, "<", since, "");
+            self.compare(&self.comparable(used), "<", since, "");
         }
         match never_used {
             Some(never) if is_smarter => {
@@ -65,7 +65,7 @@ impl Growing<'_> {
             _ => {}
         }
         if let Some(before) = created_before {
-            self.compare("k.created", "<", before, "");
+            self.compare(&self.comparable("k.created"), "<", before, "");
         }
         if let Some(tag) = tag {
             self.has_tag(tag.into_string())?;
@@ -77,9 +77,14 @@ impl Growing<'_> {
     }
 
     fn compare(&mut self, column: &str, how: &str, at: DateTime<Utc>, or: &str) {
-        let (column, any) = (self.comparable(column), self.dialect().any_moment());
+        let any = self.dialect().any_moment();
         let at = self.store.schema.bound(at);
         self.push(&format!(" AND ({column} {how} {any}{or})"), [at]);
+    }
+
+    fn expiry(&self) -> String {
+        let past = self.store.schema.bound(moment::LONG_PAST);
+        self.dialect().comparable_expiry("k.expiry", &past)
     }
 
     fn has_id(&mut self, id: KeyId) -> Result<(), Nothing> {

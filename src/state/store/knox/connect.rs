@@ -1,14 +1,15 @@
 //! How connections are made: from a URL, and set for what this store asks of them.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, Database, mysql::MySqlConnectOptions, pool::PoolOptions,
-    postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+    ConnectOptions as _, Connection as _, Database, SqlitePool, mysql::MySqlConnectOptions,
+    pool::PoolOptions, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
 
 use super::{
     KnoxOptions,
+    following::Following,
     place::{Place, Trouble, of_postgres},
     session::Pool,
 };
@@ -90,8 +91,7 @@ pub(super) async fn try_once(target: &Target, patience: Duration) -> Result<(), 
 
 pub(super) fn pool(target: Target, options: &KnoxOptions) -> Pool {
     match target {
-        // Django's file is its own: its journal mode and the like are left as they are.
-        Target::Sqlite(connect) => Pool::Sqlite(lazily(options).connect_lazy_with(connect)),
+        Target::Sqlite(connect) => Pool::Sqlite(Arc::new(Following::of(connect, options))),
         Target::Postgres(connect) => Pool::Postgres(lazily(options).connect_lazy_with(connect)),
         Target::MySql(connect) => {
             let pool = lazily(options).after_connect(|connection, _| {
@@ -106,6 +106,11 @@ pub(super) fn pool(target: Target, options: &KnoxOptions) -> Pool {
             Pool::MySql(pool.connect_lazy_with(connect))
         }
     }
+}
+
+/// Django's file is its own: its journal mode and the like are left as they are.
+pub(super) fn file_pool(connect: SqliteConnectOptions, options: &KnoxOptions) -> SqlitePool {
+    lazily(options).connect_lazy_with(connect)
 }
 
 fn lazily<DB: Database>(options: &KnoxOptions) -> PoolOptions<DB> {

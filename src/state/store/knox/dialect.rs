@@ -76,6 +76,38 @@ impl Dialect {
         }
     }
 
+    /// The same of an expiry, which may hold no date: that is `past`, a literal, as it is where such a
+    /// row is read. Whatever [`moment::parse`](super::moment::parse) takes is compared as it stands,
+    /// and nothing else.
+    pub(super) fn comparable_expiry(self, column: &str, past: &str) -> String {
+        let is_date = match self {
+            // Its function takes more: years from 0 on, 24 hours, any length of a fraction. A 30th of
+            // February it brings into March.
+            Self::Sqlite => format!(
+                "typeof({column}) = 'text' AND substr({column}, 1, 4) > '0000' AND substr({column}, 12, 2) < '24' \
+                 AND strftime('%Y-%m-%d %H:%M:%S', substr({column}, 1, 19)) = substr({column}, 1, 19) \
+                 AND (length(CAST({column} AS BLOB)) = 19 \
+                 OR length(CAST({column} AS BLOB)) BETWEEN 21 AND 26 \
+                 AND substr({column}, 20, 1) = '.' AND substr({column}, 21) NOT GLOB '*[^0-9]*')"
+            ),
+            Self::Postgres => format!(
+                "{column} >= timestamptz '0001-01-01 00:00:00+00' \
+                 AND {column} < timestamptz '10000-01-01 00:00:00+00'"
+            ),
+            // Nothing for a zero, and another day for one that there is not.
+            Self::MySql => format!("FROM_DAYS(TO_DAYS({column})) = DATE({column})"),
+        };
+        let comparable = self.comparable(column);
+        let past = match self {
+            Self::Sqlite => format!("'{past}'"),
+            Self::Postgres => format!("timestamptz '{past}'"),
+            Self::MySql => format!("CAST('{past}' AS DATETIME(6))"),
+        };
+        format!(
+            "CASE WHEN {column} IS NULL THEN NULL WHEN {is_date} THEN {comparable} ELSE {past} END"
+        )
+    }
+
     /// A moment that is bound to be compared.
     pub(super) fn any_moment(self) -> &'static str {
         match self {
@@ -169,12 +201,22 @@ impl Dialect {
     }
 }
 
-/// `?` by `?`, each with its number.
+/// `?` by `?`, each with its number; but for those within quotes, which are part of a name or a text. A
+/// quote that stands twice for itself ends one and begins another.
 fn numbered(text: &str) -> String {
-    let mut parts = text.split('?');
-    let mut numbered = parts.next().unwrap_or_default().to_owned();
-    for (part, number) in parts.zip(1_u32..) {
-        let _ = write!(numbered, "${number}{part}");
+    let (mut numbered, mut number, mut quote) = (String::with_capacity(text.len()), 0, None);
+    for sign in text.chars() {
+        match (sign, quote) {
+            ('?', None) => {
+                number += 1;
+                let _ = write!(numbered, "${number}");
+                continue;
+            }
+            ('"' | '\'', None) => quote = Some(sign),
+            (_, Some(open)) if open == sign => quote = None,
+            _ => {}
+        }
+        numbered.push(sign);
     }
     numbered
 }
@@ -188,6 +230,14 @@ mod tests {
         let sql = |dialect: Dialect| dialect.compile("a = ? AND b IN (?, ?)").as_str().to_owned();
         assert_eq!(sql(Dialect::Postgres), "a = $1 AND b IN ($2, $3)");
         assert_eq!(sql(Dialect::MySql), "a = ? AND b IN (?, ?)");
+    }
+
+    /// Seen to fail with every `?` numbered.
+    #[test]
+    fn a_question_mark_in_a_name_is_no_value() {
+        let name = Dialect::Postgres.quote("a?\"?'?");
+        let sql = Dialect::Postgres.compile(&format!("SELECT '?''?', ? FROM {name} WHERE b = ?"));
+        assert_eq!(sql.as_str(), r#"SELECT '?''?', $1 FROM "a?""?'?" WHERE b = $2"#);
     }
 
     #[test]

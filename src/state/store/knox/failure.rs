@@ -28,6 +28,8 @@ pub(super) enum Meaning {
     Conflict,
     /// The connection, resources, locks, an operator's doing: it passes.
     Passing,
+    /// Of SQLite: somebody else has the file. It passes; and a commit that says so was not made.
+    Busy,
     /// A unique index.
     Taken,
     /// A constraint that a transaction breaks; also one that is looked at when it ends.
@@ -59,9 +61,9 @@ impl Refusal {
             (Meaning::Other, _) => Meaning::Constraint,
             (meaning, _) => meaning,
         };
-        use Meaning::{Login, NoRights, NoSuchDatabase, NoSuchTable, Passing};
+        use Meaning::{Busy, Login, NoRights, NoSuchDatabase, NoSuchTable, Passing};
         let is_harmless =
-            matches!(meaning, Login | NoRights | NoSuchDatabase | NoSuchTable | Passing);
+            matches!(meaning, Busy | Login | NoRights | NoSuchDatabase | NoSuchTable | Passing);
         let message = is_harmless.then(|| error.message().into());
         Some(Self { code: code.into(), meaning, message, is_fatal })
     }
@@ -103,8 +105,9 @@ fn of_sqlite(code: i32) -> Meaning {
     match (code, code & 0xff) {
         // Its folder can't be written counts as well; a moved file may pass.
         (8 | 1544, _) => Meaning::NoRights,
-        // Busy, locked, read-only for now, input and output, full, can't open.
-        (_, 5 | 6 | 8 | 10 | 13 | 14) => Meaning::Passing,
+        (_, 5) => Meaning::Busy,
+        // Locked, read-only for now, input and output, full, can't open.
+        (_, 6 | 8 | 10 | 13 | 14) => Meaning::Passing,
         _ => Meaning::Other,
     }
 }
@@ -136,7 +139,7 @@ pub(super) fn of(error: sqlx::Error) -> StoreError {
     };
     match refusal.meaning {
         Meaning::NoRights => StoreError::unsupported(refusal),
-        Meaning::Passing | Meaning::Conflict => StoreError::unavailable(refusal),
+        Meaning::Passing | Meaning::Conflict | Meaning::Busy => StoreError::unavailable(refusal),
         _ => StoreError::other(refusal),
     }
 }
@@ -150,7 +153,9 @@ pub(super) fn of_read(error: sqlx::Error) -> StoreError {
 }
 
 /// An error of a commit. It may have come after the commit, unless the server says itself that it
-/// undid the transaction: a deferred constraint, or a conflict.
+/// undid the transaction: a deferred constraint, or a conflict. Where SQLite could not have the file for
+/// itself, "the transaction remains active" (<https://www.sqlite.org/lang_transaction.html>), and ends with
+/// its connection.
 pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
     match Refusal::of(&error) {
         Some(refusal) if refusal.is_fatal || &*refusal.code == "40003" => {
@@ -159,7 +164,7 @@ pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
         Some(refusal)
             if matches!(
                 refusal.meaning,
-                Meaning::Taken | Meaning::Constraint | Meaning::Conflict
+                Meaning::Taken | Meaning::Constraint | Meaning::Conflict | Meaning::Busy
             ) =>
         {
             StoreError::not_applied_because(refusal)

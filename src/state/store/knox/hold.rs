@@ -5,6 +5,12 @@
 //! meanwhile). So what was judged stands until the commit, whoever else writes, Django included. SQLite
 //! needs none of it: its change began by taking the whole file.
 //!
+//! Everybody here takes them in this order, whatever they change: keys by their digests, with their rows
+//! in Smarter's table (and on MySQL, which locks all that is joined, their profiles), owners by their ids,
+//! memberships by theirs; last uses are written in the order of the digests as well. So two changes of ours
+//! never wait for each other in a ring. Django has an order of its own, as when it deletes a user with all
+//! that is theirs; where the two meet in a ring the database ends one of them, and ours is begun anew.
+//!
 //! It only locks. What is read of these rows comes from a later statement, which shows them as they are.
 
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ mod dialect;
 mod discover;
 mod failure;
 mod feed;
+mod following;
 mod hold;
 mod ids;
 mod list;
@@ -60,7 +61,8 @@ use crate::value::owner::AccountId;
 /// 2. A lookup is one query on the digest's primary key, with the owner joined in; digests are compared
 ///    byte for byte here, whatever the database's collation says.
 /// 3. An expiry that is no date, such as MySQL's `0000-00-00`, is an error that names the column, never
-///    a key that does not expire.
+///    a key that does not expire. Where keys are listed, counted and ended it is taken for one that is
+///    long past, 1970-01-01, so that such a row holds up no other; a clean-up of expired keys deletes it.
 /// 4. In Smarter's database, a row of knox's without Smarter's own beside it is no key.
 /// 5. A key of plain knox's has no name, is active, and keeps no last use; its id is
 ///    [made of its digest](crate::KeyId::of_digest).
@@ -93,6 +95,9 @@ impl KnoxStore {
     }
 
     fn over(pool: Pool, schema: Schema, triggers: Option<Triggers>) -> Self {
+        if let Pool::Sqlite(file) = &pool {
+            file.expect(&schema);
+        }
         let statements = Arc::new(Statements::new(&schema));
         let (schema, triggers) = (Arc::new(schema), triggers.map(Arc::new));
         Self { pool, is_ours: false, schema, statements, watchers: Arc::default(), triggers }

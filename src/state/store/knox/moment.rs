@@ -8,6 +8,9 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeZone as _, Utc
 
 use super::dialect::Dialect;
 
+/// When a key expired whose expiry is none of these, for who lists keys or ends them.
+pub(super) const LONG_PAST: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
 /// Reads `YYYY-MM-DD HH:MM:SS` with up to six digits of a fraction, in the years 1 to 9999.
 pub(super) fn parse(text: &str, zone: FixedOffset) -> Option<DateTime<Utc>> {
     let naive = naive(text.as_bytes())?;

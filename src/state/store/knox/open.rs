@@ -1,11 +1,14 @@
 //! How a store over Django's tables is opened: by a URL, or over a pool of the user's.
 
+use std::sync::Arc;
+
 use sqlx::{MySqlPool, PgPool, SqlitePool};
 
 use super::{
     KnoxOptions, KnoxStore,
     connect::{self, Target},
     discover::discover,
+    following::Following,
     place::{Place, Trouble},
     session::Pool,
     triggers::Triggers,
@@ -39,7 +42,8 @@ impl KnoxOptions {
     /// # Errors
     /// When the tables are not those of knox 5; the message says what to do.
     pub async fn from_sqlite_pool(self, pool: SqlitePool) -> Result<KnoxStore, StoreError> {
-        self.on(&Pool::Sqlite(pool), &Place::elsewhere()).await
+        let pool = Pool::Sqlite(Arc::new(Following::of_user_s(pool)));
+        self.on(&pool, &Place::elsewhere()).await
     }
 
     /// Takes the tables of a PostgreSQL database that the user opened. No setting of the pool is

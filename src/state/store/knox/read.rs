@@ -5,8 +5,9 @@ use super::{
         contract::{KeyStore, KeyUse},
         error::StoreError,
     },
-    KnoxStore, row,
-    session::Statement,
+    KnoxStore,
+    row::{self, NoDate},
+    session::{Cells, Statement},
 };
 use crate::value::{
     digest::{DigestAlgorithm, TokenDigest},
@@ -42,17 +43,23 @@ impl KeyStore for KnoxStore {
 impl KnoxStore {
     /// Finds, and lets those know who watch what is found.
     async fn found(&self, digests: &[TokenDigest]) -> Result<Vec<Record>, StoreError> {
-        let found = self.find_again(digests).await?;
+        let rows = self.rows_of(digests).await?;
+        let found = row::records(rows, &self.schema, NoDate::IsAnError)?;
         self.watchers.note(digests, &found);
         Ok(found)
     }
 
-    /// Whatever a collation takes for the same digest is left out here, where bytes are compared,
-    /// before anything else of its row is read.
+    /// Finds what was found before, for who only looks whether it has changed: nobody is admitted by it.
     pub(super) async fn find_again(
         &self,
         digests: &[TokenDigest],
     ) -> Result<Vec<Record>, StoreError> {
+        row::records(self.rows_of(digests).await?, &self.schema, NoDate::HasExpired)
+    }
+
+    /// Whatever a collation takes for the same digest is left out here, where bytes are compared,
+    /// before anything else of its row is read.
+    async fn rows_of(&self, digests: &[TokenDigest]) -> Result<Vec<Cells>, StoreError> {
         let mut asked: Vec<String> = digests.iter().map(TokenDigest::to_hex).collect();
         asked.sort_unstable();
         asked.dedup();
@@ -65,6 +72,6 @@ impl KnoxStore {
         let mut rows = self.pool.rows(Statement { sql, values }).await?;
         let is_asked = |hex: &str| asked.binary_search_by(|asked| asked.as_str().cmp(hex)).is_ok();
         rows.retain(|row| row::digest_of(row).is_some_and(is_asked));
-        row::records(rows, &self.schema)
+        Ok(rows)
     }
 }

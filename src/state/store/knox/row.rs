@@ -12,26 +12,41 @@ use crate::value::{
     token::TokenKey,
 };
 
+/// What is made of an expiry that is no date.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoDate {
+    /// An error: who asks admits, and nothing is admitted by it.
+    IsAnError,
+    /// A key that has expired long ago: who asks lists, ends or cleans up, and one such row is not to
+    /// keep the others from being ended.
+    HasExpired,
+}
+
 /// The cells of one row, taken in the order in which they are selected.
 struct Reader<'a> {
     cells: std::vec::IntoIter<Option<String>>,
     schema: &'a Schema,
+    no_date: NoDate,
 }
 
 /// Reads records; those of one owner share it.
-pub(super) fn records(rows: Vec<Cells>, schema: &Schema) -> Result<Vec<Record>, StoreError> {
+pub(super) fn records(
+    rows: Vec<Cells>,
+    schema: &Schema,
+    no_date: NoDate,
+) -> Result<Vec<Record>, StoreError> {
     let mut owners: HashMap<OwnerId, Arc<Owner>> = HashMap::new();
     let record = |row| {
-        let (key, owner) = parts(row, schema)?;
+        let (key, owner) = parts(row, schema, no_date)?;
         let owner = owners.entry(owner.id().clone()).or_insert_with(|| Arc::new(owner));
         Ok(Record::new(key, Arc::clone(owner)))
     };
     rows.into_iter().map(record).collect()
 }
 
-/// Reads one row.
+/// Reads one row, of which all has to be right.
 pub(super) fn record(row: Cells, schema: &Schema) -> Result<Record, StoreError> {
-    parts(row, schema).map(|(key, owner)| Record::new(key, owner))
+    parts(row, schema, NoDate::IsAnError).map(|(key, owner)| Record::new(key, owner))
 }
 
 /// The digest of a row, before anything else of it is read.
@@ -41,19 +56,19 @@ pub(super) fn digest_of(row: &Cells) -> Option<&str> {
 
 /// Reads an owner's row.
 pub(super) fn owner(row: Cells, schema: &Schema) -> Result<Owner, StoreError> {
-    Reader { cells: row.into_iter(), schema }.owner()
+    Reader { cells: row.into_iter(), schema, no_date: NoDate::IsAnError }.owner()
 }
 
 /// The key, and the user whom it authenticates. In Smarter's database the key is that of its profile's
 /// user, who may be somebody else: the ownership rules go by that one, and an authentication never
 /// does.
-fn parts(row: Cells, schema: &Schema) -> Result<(ApiKey, Owner), StoreError> {
-    let mut reader = Reader { cells: row.into_iter(), schema };
+fn parts(row: Cells, schema: &Schema, no_date: NoDate) -> Result<(ApiKey, Owner), StoreError> {
+    let mut reader = Reader { cells: row.into_iter(), schema, no_date };
     let digest = reader.text("digest")?;
     let digest = digest_in(&digest)?;
     let token_key = TokenKey::of(&reader.text("token_key")?);
     let created_at = reader.moment("created")?;
-    let expires_at = reader.optional_moment("expiry")?;
+    let expires_at = reader.expiry()?;
     let owner = reader.owner()?;
     let new = |id, holder| {
         ApiKey::new(id, digest, holder, created_at)
@@ -134,6 +149,13 @@ impl Reader<'_> {
     fn moment(&mut self, column: &'static str) -> Result<DateTime<Utc>, StoreError> {
         let text = self.text(column)?;
         moment::parse(&text, self.schema.zone_of_text()).ok_or_else(|| garbage(column, "no date"))
+    }
+
+    fn expiry(&mut self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        match (self.optional_moment("expiry"), self.no_date) {
+            (Err(_), NoDate::HasExpired) => Ok(Some(moment::LONG_PAST)),
+            (read, _) => read,
+        }
     }
 
     /// NULL alone is none.

@@ -7,7 +7,7 @@ use super::{dialect::Dialect, ids::Ids, moment};
 use crate::value::owner::AccountId;
 
 /// What was found. Names are quoted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Schema {
     pub(super) dialect: Dialect,
     /// Of the times in columns that know no zone.
@@ -18,7 +18,7 @@ pub(super) struct Schema {
     pub(super) smarter: Option<Smarter>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owners {
     pub(super) table: String,
     pub(super) id: String,
@@ -31,7 +31,7 @@ pub(super) struct Owners {
     pub(super) has_superusers: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Smarter {
     pub(super) keys: String,
     pub(super) profiles: String,

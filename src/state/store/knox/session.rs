@@ -4,17 +4,19 @@
 //! One on which an answer is still awaited, because its future was dropped or the network fell silent,
 //! is closed: the server then ends the transaction that was open on it.
 
+use std::sync::Arc;
+
 use sqlx::{
     AssertSqlSafe, Column as _, MySql, MySqlPool, PgConnection, PgPool, Postgres, SqlSafeStr as _,
-    SqlStr, Sqlite, SqlitePool, pool::PoolConnection, postgres::PgConnectOptions,
+    SqlStr, Sqlite, pool::PoolConnection, postgres::PgConnectOptions,
 };
 
-use super::{super::error::StoreError, dialect::Dialect, failure};
+use super::{super::error::StoreError, dialect::Dialect, failure, following::Following};
 
 /// The connections of one of the three databases.
 #[derive(Clone, Debug)]
 pub(super) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(Arc<Following>),
     Postgres(PgPool),
     MySql(MySqlPool),
 }
@@ -62,7 +64,7 @@ impl Pool {
 
     pub(super) async fn session(&self) -> Result<Session, sqlx::Error> {
         let link = match self {
-            Self::Sqlite(pool) => Link::Sqlite(pool.acquire().await?),
+            Self::Sqlite(file) => Link::Sqlite(file.pool().await?.acquire().await?),
             Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
             Self::MySql(pool) => Link::MySql(pool.acquire().await?),
         };
@@ -91,6 +93,10 @@ impl Pool {
 }
 
 impl Session {
+    pub(super) fn of_file(connection: PoolConnection<Sqlite>) -> Self {
+        Self { link: Link::Sqlite(connection), is_idle: true }
+    }
+
     pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<Cells>, sqlx::Error> {
         self.is_idle = false;
         let Statement { sql, values } = statement;

@@ -14,7 +14,10 @@ use crate::value::key::KeyId;
 async fn filled(store: KnoxStore, rows: &str) -> KnoxStore {
     let sql = AssertSqlSafe(rows.to_owned());
     match &store.pool {
-        Pool::Sqlite(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
+        Pool::Sqlite(file) => {
+            let pool = file.pool().await.unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        }
         Pool::Postgres(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
         Pool::MySql(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.unwrap()),
     }

@@ -15,7 +15,8 @@ use super::{
     KnoxStore,
     failure::{self, definite},
     ids::Ids,
-    range, row,
+    range,
+    row::{self, NoDate},
     schema::From,
     session::{Session, Statement},
 };
@@ -66,7 +67,7 @@ impl KeyRepository for KnoxStore {
     async fn get(&self, id: KeyId) -> Result<Option<Record>, StoreError> {
         let Some(statement) = self.by_id(id) else { return Ok(None) };
         let rows = self.pool.rows(statement).await?;
-        Ok(row::records(rows, &self.schema)?.pop())
+        Ok(row::records(rows, &self.schema, NoDate::HasExpired)?.pop())
     }
 
     async fn change(
@@ -87,7 +88,8 @@ impl KeyRepository for KnoxStore {
 
     async fn list(&self, query: KeyQuery) -> Result<Vec<Record>, StoreError> {
         let Some(statement) = self.listing(query) else { return Ok(Vec::new()) };
-        row::records(self.pool.rows(statement).await?, &self.schema)
+        let rows = self.pool.rows(statement).await?;
+        row::records(rows, &self.schema, NoDate::HasExpired)
     }
 
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, StoreError> {
@@ -126,13 +128,26 @@ impl KnoxStore {
         self.hold(session, ids, caller).await?;
         let caller = self.caller_in(session, caller).await?;
         let (mut found, mut written) = (false, Vec::new());
+        // Keys that became active by it, and that became inactive.
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(key) = self.key_in(session, *id).await? else { continue };
             found = true;
             let family = Family::of(key).with_caller(caller.clone());
             for write in plan(&family).ok_or_else(StoreError::not_applied)? {
-                written.push(self.write_in(session, &family.key, &write).await?);
+                let record = self.write_in(session, &family.key, &write).await?;
+                match (family.key.key().is_active(), record.key().is_active()) {
+                    (false, true) if record.id() == *id => begun.push(record.key().clone()),
+                    (true, false) if record.id() == *id => ended.push(record.key().clone()),
+                    _ => {}
+                }
+                written.push(record);
             }
+        }
+        // Nothing else does both at once but to undo a rotation: whoever named the new key names the old
+        // one again.
+        if let ([old], [new]) = (&begun[..], &ended[..]) {
+            self.point_links(session, new, old).await?;
         }
         found.then_some(written).ok_or_else(StoreError::not_found)
     }
@@ -144,7 +159,7 @@ impl KnoxStore {
     ) -> Result<Option<Record>, StoreError> {
         let Some(statement) = self.by_id(id) else { return Ok(None) };
         let rows = session.rows(statement).await.map_err(failure::of)?;
-        Ok(row::records(rows, &self.schema)?.pop())
+        Ok(row::records(rows, &self.schema, NoDate::HasExpired)?.pop())
     }
 
     pub(super) async fn owner_in(

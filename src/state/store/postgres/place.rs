@@ -1,11 +1,11 @@
 //! Where a database is, and what an error says about it.
 
-use std::{error::Error, fmt, io};
+use std::{fmt, io};
 
 use sqlx::postgres::PgConnectOptions;
 
 use super::{
-    super::{error::StoreError, sql::primary::Standby},
+    super::{error::StoreError, opening::OpenError, sql::primary::Standby},
     failure::Refusal,
     migrate::Trouble,
 };
@@ -44,10 +44,7 @@ impl Place {
         };
         // What lies behind it is told apart from it, without what the server may quote of a row.
         let source = refusal.map_or_else(|| error.to_string(), |refusal| refusal.to_string());
-        StoreError::unusable(OpenError {
-            message: format!("can't use {self}: {advice}"),
-            source: Behind(source),
-        })
+        StoreError::unusable(OpenError::new(format!("can't use {self}: {advice}"), source))
     }
 }
 
@@ -123,33 +120,3 @@ fn advice(refusal: &Refusal) -> String {
         _ => format!("{said}; check the URL, the schema and the table prefix"),
     }
 }
-
-/// A line that says what to do, and what lies behind it.
-#[derive(Debug)]
-struct OpenError {
-    message: String,
-    source: Behind,
-}
-
-#[derive(Debug)]
-struct Behind(String);
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl fmt::Display for Behind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-impl Error for Behind {}

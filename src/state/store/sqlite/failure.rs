@@ -1,8 +1,11 @@
 //! What an error of sqlx means: to a caller of the store, and to whoever opens a database.
 
-use std::{error::Error, fmt, fs};
+use std::fs;
 
-use super::{super::error::StoreError, location::Place};
+use super::{
+    super::{error::StoreError, opening::OpenError},
+    location::Place,
+};
 
 /// Said of every change that a database does not take.
 pub(super) const READ_ONLY: &str = "the database is read-only";
@@ -45,8 +48,13 @@ pub(super) fn of(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// An error of a commit: it may have come after the commit.
+/// An error of a commit: it may have come after the commit. Not where another connection reads a database
+/// without WAL, so that this one could not have it for itself: "the transaction remains active"
+/// (<https://www.sqlite.org/lang_transaction.html>), and is rolled back before the connection is used again.
 pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
+    if extended_code(&error).is_some_and(|code| code & 0xff == BUSY) {
+        return StoreError::not_applied_because(error);
+    }
     StoreError::other(error)
 }
 
@@ -87,10 +95,7 @@ pub(super) fn on_opening(place: &Place, error: sqlx::Error) -> StoreError {
         Some(FULL) => "the disk is full; make room".into(),
         _ => format!("{}; check the location and the table prefix", plain(&error)),
     };
-    StoreError::unusable(OpenError {
-        message: format!("can't use {place}: {advice}"),
-        source: error,
-    })
+    StoreError::unusable(OpenError::new(format!("can't use {place}: {advice}"), error))
 }
 
 /// SQLite's own words, without sqlx's before them.
@@ -120,25 +125,6 @@ fn cant_open(place: &Place) -> String {
             "there is no such file; leave out `mode` to make one".into()
         }
         Err(error) => format!("the file can't be read ({error}); check its permissions"),
-    }
-}
-
-/// A line that says what to do, and what lies behind it.
-#[derive(Debug)]
-struct OpenError {
-    message: String,
-    source: sqlx::Error,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
     }
 }
 

@@ -4,7 +4,6 @@ mod changelog;
 mod failure;
 mod family;
 mod feed;
-mod file;
 mod list;
 mod location;
 mod migrate;

@@ -19,7 +19,10 @@ use sqlx::{
 };
 
 use super::{
-    super::error::StoreError, SqliteOptions, failure, file::FileId, location::Access, migrate,
+    super::{error::StoreError, file::FileId},
+    SqliteOptions, failure,
+    location::Access,
+    migrate,
 };
 use crate::value::digest::DigestAlgorithm;
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tower_token_auth::{
-    DigestAlgorithm, KeyFilter, KeyId, NewKey, Owner, Page, RejectionKind, TokenDigest,
+    DigestAlgorithm, KeyFilter, KeyId, NewKey, Owner, OwnerUpdate, Page, RejectionKind, TokenDigest,
 };
 
 use super::{Target, counted, refused, run};
@@ -22,7 +22,8 @@ fn moment(value: &Value) -> Option<DateTime<Utc>> {
 
 /// Tokens of knox's and of DRF's in one database.
 ///
-/// Seen to fail with DRF's tokens hashed by SHA-256, and with expired rows moved as well.
+/// Seen to fail with DRF's tokens hashed by SHA-256, with expired rows moved as well, and, once their user
+/// is active, with the keys of one who was not moved as active.
 #[tokio::test]
 async fn knox_s_tokens_and_drf_s_own_go_on_working() {
     for place in Place::ALL {
@@ -78,6 +79,17 @@ async fn knox_s_tokens_and_drf_s_own_go_on_working() {
         for token in [&inactive.token, &drf_inactive] {
             assert_eq!(refused(&auth, token).await, RejectionKind::OwnerInactive);
         }
+        // A user who was inactive gets no key back by being activated alone: who does that here may not
+        // know what was ended at Django.
+        let staff = OwnerUpdate::new().active(true).staff(true);
+        keys.update_owner(gone, staff).await.unwrap();
+        for token in [&inactive.token, &drf_inactive] {
+            assert_eq!(refused(&auth, token).await, RejectionKind::KeyInactive);
+        }
+        let digest = TokenDigest::from_hex(DigestAlgorithm::Sha512, &inactive.digest).unwrap();
+        keys.activate(KeyId::of_digest(&digest)).await.unwrap();
+        assert_eq!(auth.authenticate(&inactive.token).await.unwrap().owner().username(), "gone");
+        assert_eq!(refused(&auth, &drf_inactive).await, RejectionKind::KeyInactive);
         assert_eq!(refused(&auth, &tokens[0].to_uppercase()).await, RejectionKind::Unknown);
 
         // Row by row: the id is that of the digest, the times are kept.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{seen::Seen, wake::Wake};
+use super::{seen::Seen, together::together, wake::Wake};
 use crate::{
     state::store::{
         error::StoreError,
@@ -23,6 +23,8 @@ pub(super) const FRESH_TTL: Duration = Duration::from_secs(10);
 const MEMORY: Duration = Duration::from_secs(15);
 /// How many keys are read in one query.
 const AT_ONCE: usize = 256;
+/// How many queries are under way at a time; half of the pool's connections, as it is by default.
+const TOGETHER: usize = 4;
 
 pub(super) struct Looking {
     seen: Arc<Seen>,
@@ -90,7 +92,7 @@ impl Looking {
                 self.look = Some(self.begin().await?);
                 continue;
             };
-            let left = look.todo.len().saturating_sub(AT_ONCE);
+            let left = look.todo.len().saturating_sub(TOGETHER * AT_ONCE);
             let part = &look.todo[left..];
             if part.is_empty() {
                 let answers = look.answers;
@@ -100,7 +102,8 @@ impl Looking {
                     None => continue,
                 }
             }
-            let found = store.find_again(part).await?;
+            let reads = part.chunks(AT_ONCE).map(|part| store.find_again(part));
+            let found = together(reads).await?;
             self.seen.compare(part, &found);
             look.todo.truncate(left);
         }

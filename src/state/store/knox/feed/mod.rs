@@ -7,6 +7,7 @@
 
 mod looking;
 mod seen;
+mod together;
 mod wake;
 mod watchers;
 
@@ -35,7 +36,8 @@ use super::{
 ///    on SQLite, where it looks whether the file was written to, a tenth of one.
 /// 2. So it goes with a fresh TTL of at most 10 s, which is the default; the builder refuses a longer one.
 ///    Up to 65,536 keys are looked at; those beyond hold for the fresh TTL.
-/// 3. On a server each look costs a query for 256 keys in use, on a connection of the store's pool.
+/// 3. On a server each look costs a query for 256 keys in use, four at a time, on connections of the store's
+///    pool.
 /// 4. With [triggers](super::KnoxOptions::expect_triggers), on PostgreSQL, it listens instead: all of that is
 ///    then without meaning, and a change holds once it was committed, of any key and for any fresh TTL. It
 ///    has one connection of its own, to the server that takes the changes, and never through a pooler in

@@ -9,9 +9,8 @@ use sqlx::{
 
 use super::{
     super::{
-        super::{error::StoreError, feed::Heard},
+        super::{error::StoreError, feed::Heard, file::FileId},
         SqliteStore, failure,
-        file::FileId,
     },
     Look,
     standing::{Standing, repair},
