@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{usecase::authenticator::Authenticator, value::subject::Subject};
+use crate::{state::cache::Sight, usecase::authenticator::Authenticator, value::subject::Subject};
 
 impl Authenticator {
     /// A change of this subject is lost.
@@ -21,6 +21,12 @@ impl Authenticator {
     #[doc(hidden)]
     pub fn keeps(&self, token: &str) -> bool {
         self.digest_of(token).is_ok_and(|digest| self.inner.cache.keeps(&digest))
+    }
+
+    /// Whether this thread would admit this token by itself.
+    #[doc(hidden)]
+    pub fn knows(&self, token: &str) -> bool {
+        matches!(self.inner.cache.sight(token.as_bytes()), Sight::Known(_))
     }
 
     /// The feed listens, and its lease lasts for so long from now.
