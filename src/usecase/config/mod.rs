@@ -131,7 +131,8 @@ impl AuthenticatorBuilder {
     /// For how long a record is used after it was read; 10 s by default. It is what bounds a
     /// revocation that was made elsewhere, where no feed tells of it; this authenticator's own
     /// revocations hold at once. A key in use is read anew in the background after four fifths of
-    /// it, so that its requests never wait.
+    /// it, so that its requests never wait. With 2 s or less every request is hashed and looked up in the
+    /// cache that all threads share; otherwise a thread knows the keys that it meets often by itself.
     pub fn fresh_ttl(mut self, ttl: Duration) -> Self {
         self.cache.fresh_ttl = ttl;
         self
