@@ -129,7 +129,7 @@ impl Settings {
             return Err(Look::Not);
         }
         let token = self.answers.sources.in_its_place(headers).ok_or(Look::Not)?;
-        self.auth.sight(token).map_err(Look::AtToken)
+        self.auth.admit_known(token).map_err(Look::AtToken)
     }
 
     /// Leaves a key for the inner service to find, where nothing was taken out of the request.
@@ -183,7 +183,7 @@ impl Settings {
                 match look {
                     Look::AtToken(seen) => sighting = seen,
                     Look::Not if self.authoritative => {}
-                    Look::Not => match self.auth.sight(token.as_bytes()) {
+                    Look::Not => match self.auth.admit_known(token.as_bytes()) {
                         Ok(key) => {
                             let digest = *key.key().digest();
                             let to_strip = self.strip.then(|| Stripped::new(source, digest));

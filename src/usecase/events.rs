@@ -81,7 +81,7 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A credential is about to be looked up.
+    /// A credential is to be decided about. What a listener changes then may come too late for it.
     Requested,
     /// A credential was admitted.
     #[non_exhaustive]

@@ -48,7 +48,15 @@ impl Cache {
             Some(_) => (&self.present, &self.absent),
             None => (&self.absent, &self.present),
         };
-        let standing = own.put(slot);
+        let (standing, displaced) = own.put(slot);
+        // Likewise of the same table: one that was put there since the look above, and that a thread may
+        // hold by itself. Its key's stamp ends both, and who waits for this one reads again.
+        if let Some(older) = displaced
+            && !older.same_standing(&standing)
+            && older.is_current(&self.fence)
+        {
+            self.fence.supersede(older.stripes(), standing.stripes(), standing.snap());
+        }
         // A read of the same digest may have put its word into the other table since the look
         // above, which this one then missed, or which missed this one. A present slot that is the
         // older of the two would be found first, and go on being used.

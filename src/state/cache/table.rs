@@ -60,14 +60,15 @@ impl Table {
     }
 
     /// Puts a slot in its place, unless a newer read's stands there. Answers with the one that
-    /// stands there then; if all cells were in hands, `slot` itself, which then is not cached.
-    pub(crate) fn put(&self, slot: Arc<Slot>) -> Arc<Slot> {
+    /// stands there then, and with the one of the same digest that it took the place of; if all cells
+    /// were in hands, `slot` itself, which then is not cached.
+    pub(crate) fn put(&self, slot: Arc<Slot>) -> (Arc<Slot>, Option<Arc<Slot>>) {
         let key = key(slot.digest());
         // Most puts are refreshes: those need no cell, and must not evict anybody for one.
         if let Some(standing) = self.map.edit(&key, |standing| settle(standing, &slot)) {
             return standing;
         }
-        let Some((cell, victim)) = self.sieve.take() else { return slot };
+        let Some((cell, victim)) = self.sieve.take() else { return (slot, None) };
         if let Some(victim) = victim {
             // Another cell under the victim's key is a later entry's, which stays.
             if self.map.remove_if(&victim, |slot| slot.cell() == cell) {
@@ -78,15 +79,15 @@ impl Table {
         let vacant = || {
             self.entries.fetch_add(1, Ordering::Relaxed);
             slot.settle_in(cell);
-            (Arc::clone(&slot), (Arc::clone(&slot), true))
+            (Arc::clone(&slot), ((Arc::clone(&slot), None), true))
         };
-        let (standing, used) = self.map.upsert(key, occupied, vacant);
+        let (answer, used) = self.map.upsert(key, occupied, vacant);
         if used {
             self.sieve.fill(cell, key);
         } else {
             self.sieve.free(cell);
         }
-        standing
+        answer
     }
 
     /// Puts `new` in the place of `old`, if that still stands there.
@@ -107,12 +108,14 @@ impl Table {
 }
 
 /// Puts `slot` in the place of the one that stands there, unless that is newer.
-fn settle(standing: &mut Arc<Slot>, slot: &Arc<Slot>) -> Arc<Slot> {
-    if standing.digest() != slot.digest() || !standing.is_newer_than(slot) {
-        slot.replace(standing);
-        *standing = Arc::clone(slot);
+fn settle(standing: &mut Arc<Slot>, slot: &Arc<Slot>) -> (Arc<Slot>, Option<Arc<Slot>>) {
+    let is_same = standing.digest() == slot.digest();
+    if is_same && standing.is_newer_than(slot) {
+        return (Arc::clone(standing), None);
     }
-    Arc::clone(standing)
+    slot.replace(standing);
+    let displaced = std::mem::replace(standing, Arc::clone(slot));
+    (Arc::clone(slot), Some(displaced).filter(|_| is_same))
 }
 
 fn key(digest: &TokenDigest) -> Key {
@@ -193,8 +196,9 @@ mod tests {
     #[test]
     fn an_older_read_never_replaces_a_newer_one() {
         let (fence, table) = (Fence::for_capacity(1), Table::new(2));
-        let newer = table.put(absent(&fence, digest(1), 2));
-        let standing = table.put(absent(&fence, digest(1), 1));
+        let (newer, _) = table.put(absent(&fence, digest(1), 2));
+        let (standing, displaced) = table.put(absent(&fence, digest(1), 1));
+        assert!(displaced.is_none());
         assert!(Arc::ptr_eq(&standing, &newer));
         assert_eq!(table.peek(&digest(1)).unwrap().loaded_at(), Monotonic::from_nanos(2));
     }
@@ -209,7 +213,7 @@ mod tests {
             let key = ApiKey::new(id, digest(1), "ada".into(), chrono::DateTime::UNIX_EPOCH);
             let found = Some(Record::new(key, Owner::new("ada")));
             let at = Monotonic::from_nanos(nanos);
-            table.put(Arc::new(Slot::new(&fence, digest(1), found, fence.snap(), at)))
+            table.put(Arc::new(Slot::new(&fence, digest(1), found, fence.snap(), at))).0
         };
         let id = KeyId::random();
         put(id, 1).due().store(300, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Authenticator, Freshness};
 use crate::{
-    state::cache::{Demand, Known, ReadError, Sight, Sighting, Slot},
+    state::cache::{Cache, Demand, Known, ReadError, Sight, Sighting, Slot},
     usecase::{
         authenticated::AuthenticatedKey,
         events::Event,
@@ -37,10 +37,10 @@ impl Authenticator {
         }
     }
 
-    /// The admission, if this thread can make it by itself; it is told already. Otherwise what the
-    /// [`cached`](Self::cached) decision needs, so that it can the next time.
+    /// The admission of a token that this thread knows, told already; otherwise what was seen, for the
+    /// [`cached`](Self::cached) decision: so that it is known the next time but one.
     #[inline]
-    pub(crate) fn sight(&self, token: &[u8]) -> Result<AuthenticatedKey, Option<Sighting>> {
+    pub(crate) fn admit_known(&self, token: &[u8]) -> Result<AuthenticatedKey, Option<Sighting>> {
         match self.inner.cache.sight(token) {
             Sight::Known(record) => {
                 self.tell(Event::Requested);
@@ -60,7 +60,8 @@ impl Authenticator {
         sighting: Option<Sighting>,
     ) -> Option<Result<AuthenticatedKey, Rejection>> {
         let now = self.inner.settings.clock.read();
-        let known = self.inner.cache.lookup(digest, &now, sighting.is_some());
+        let wants_slot = sighting.is_some_and(|sighting| sighting.is_wanted);
+        let known = self.inner.cache.lookup(digest, &now, wants_slot);
         self.inner.meter.count(match &known {
             Some(Known::Present { .. }) => Count::Hit,
             Some(Known::Absent) => Count::Negative,
@@ -71,14 +72,16 @@ impl Authenticator {
             Known::Absent => Some(Err(Rejection::new(RejectionKind::Unknown))),
             Known::Suspect => Some(Err(self.inner.refusal_of(ReadError::Suspect))),
             Known::Present { record, slot, has_chores } => {
-                let Some(slot) = slot else { return Some(Inner::judge(&record, &now)) };
-                let decision = if has_chores {
-                    self.do_chores(&record, &slot, &now)
-                } else {
-                    Inner::judge(&record, &now)
+                let decision = match &slot {
+                    Some(slot) if has_chores => self.do_chores(&record, slot, &now),
+                    _ => Inner::judge(&record, &now),
                 };
-                if let (Ok(_), Some(sighting)) = (&decision, sighting) {
-                    self.inner.cache.keep(&sighting, &slot, &now);
+                match (&decision, sighting, slot) {
+                    (Ok(_), Some(sighting), Some(slot)) if sighting.is_wanted => {
+                        self.inner.cache.keep(&sighting, &slot, &now);
+                    }
+                    (Ok(_), Some(sighting), _) => Cache::note(&sighting),
+                    _ => {}
                 }
                 Some(decision)
             }

@@ -115,7 +115,8 @@ impl AuthenticatorBuilder {
     }
 
     /// How many keys the cache holds; 100,000 by default, about 40 MB when it is full. Past that,
-    /// keys that were not used lately are read again when they return.
+    /// keys that were not used lately are read again when they return. Besides, each thread that serves
+    /// may hold on to 4,096 records of keys that it met, and all threads of the process to 65,536.
     pub fn capacity(mut self, keys: usize) -> Self {
         self.cache.capacity = keys;
         self
@@ -131,7 +132,7 @@ impl AuthenticatorBuilder {
     /// For how long a record is used after it was read; 10 s by default. It is what bounds a
     /// revocation that was made elsewhere, where no feed tells of it; this authenticator's own
     /// revocations hold at once. A key in use is read anew in the background after four fifths of
-    /// it, so that its requests never wait. With 2 s or less every request is hashed and looked up in the
+    /// it, so that its requests never wait. With 1 s or less every request is hashed and looked up in the
     /// cache that all threads share; otherwise a thread knows the keys that it meets often by itself.
     pub fn fresh_ttl(mut self, ttl: Duration) -> Self {
         self.cache.fresh_ttl = ttl;

@@ -114,13 +114,13 @@ impl Clock {
         Reading { wall: self.now(), monotonic: self.monotonic() }
     }
 
-    /// The calendar, as of its last tick.
+    /// Both, as of their last tick.
     #[inline]
     pub(crate) fn tick(&self) -> Tick {
         match &self.0 {
             Source::System => Tick::now(),
             #[cfg(any(test, feature = "test-util"))]
-            Source::Manual(clock) => Tick::of(clock.wall()),
+            Source::Manual(clock) => Tick::of(clock.wall(), clock.elapsed_nanos()),
         }
     }
 

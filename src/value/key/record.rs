@@ -23,7 +23,8 @@ impl Record {
         Self { key, owner: owner.into(), data: None }
     }
 
-    /// Attaches data of the user's own type, to be read back with `AuthenticatedKey::data`.
+    /// Attaches data of the user's own type, to be read back with `AuthenticatedKey::data`. It is dropped
+    /// by whoever lets go of it last: a request, the cache, or a thread that ends.
     #[must_use]
     pub fn with_data<T: Any + Send + Sync>(mut self, data: T) -> Self {
         self.data = Some(Arc::new(Box::new(data)));

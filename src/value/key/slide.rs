@@ -39,9 +39,16 @@ impl Slide {
         renewed - expires_at > self.min_gain
     }
 
-    /// Before when no use of the key is to be looked at; `None` if one may be at any time.
+    /// From when on a use of the key may have to be looked at, before it expires; `None` if none will, as
+    /// it has no expiry or one at the end of its longest lifetime.
     pub(crate) fn concerns_from(&self, key: &ApiKey) -> Option<DateTime<Utc>> {
-        key.expires_at()?.checked_sub_signed(self.lead)
+        let expires_at = key.expires_at()?;
+        let last = self.max.and_then(|max| key.created_at().checked_add_signed(max));
+        if last.is_some_and(|last| !self.is_gain(expires_at, last)) {
+            return None;
+        }
+        // What the calendar does not reach is long past.
+        Some(expires_at.checked_sub_signed(self.lead).unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
     /// Whether a use at `now` is to be looked at: it renews the key, or finds it expired, perhaps

@@ -76,9 +76,15 @@ pub struct World {
 
 impl World {
     pub fn new(row: Row) -> Arc<Self> {
+        Self::with_room(row, 1)
+    }
+
+    /// With as many places for keys, and for tokens that are none.
+    pub fn with_room(row: Row, places: usize) -> Arc<Self> {
         let row = Arc::new(Mutex::new(row));
         let builder = Authenticator::read_only(Store(Arc::clone(&row)));
-        let (auth, _guard) = builder.capacity(1).negative_capacity(1).build().unwrap();
+        let builder = builder.capacity(places).negative_capacity(places);
+        let (auth, _guard) = builder.build().unwrap();
         Arc::new(Self { auth, row, returned: AtomicBool::new(false) })
     }
 

@@ -1,15 +1,18 @@
 //! One key as one thread knows it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use super::fingerprint::Fingerprint;
 use crate::{
     state::cache::{fence::Snap, slot::Slot},
     value::{
-        clock::{Span, Tick},
+        clock::Tick,
         key::{Record, SharedRecord},
     },
 };
@@ -28,46 +31,44 @@ impl CacheId {
     }
 }
 
-/// One key as one thread knows it.
-#[repr(align(64))]
-pub(super) struct Entry {
-    print: Fingerprint,
-    cache: CacheId,
-    was_used: bool,
-    pub(super) standing: Standing,
-    pub(super) slot: Arc<Slot>,
-    /// This thread's own count.
-    own: SharedRecord,
-}
-
-/// For how long an entry may be used without another look at its slot.
+/// For how long a slot may be used without another look at it.
 #[derive(Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct Validity {
     /// The fence's time before the slot was found current: as long as it is this time, the slot is.
     pub(super) checked: Snap,
     /// When that was.
     pub(super) from: Tick,
-    /// For how long it holds from then on.
-    pub(super) span: Span,
+    /// For how long it holds from then on; a second at most.
+    pub(super) span: Duration,
 }
 
-impl Standing {
-    #[inline]
-    pub(super) fn holds_at(&self, now: Tick) -> bool {
-        now.is_within(self.from, self.span)
-    }
+/// One key as one thread knows it: a cache line.
+#[repr(align(64))]
+pub(super) struct Entry {
+    print: Fingerprint,
+    cache: CacheId,
+    /// Nanoseconds, and in the highest bit whether it was used since [`forget_use`](Self::forget_use).
+    span_and_use: u32,
+    checked: Snap,
+    from: Tick,
+    slot: Arc<Slot>,
+    /// This thread's own count.
+    own: SharedRecord,
 }
+
+const USED: u32 = 1 << 31;
 
 impl Entry {
     pub(super) fn new(
         print: Fingerprint,
         cache: CacheId,
-        standing: Standing,
+        validity: Validity,
         slot: Arc<Slot>,
         record: &Arc<Record>,
     ) -> Self {
+        let Validity { checked, from, span } = validity;
         let own = SharedRecord::new(Arc::clone(record));
-        Self { print, cache, was_used: false, standing, slot, own }
+        Self { print, cache, span_and_use: nanos(span), checked, from, slot, own }
     }
 
     pub(super) fn print(&self) -> Fingerprint {
@@ -78,21 +79,51 @@ impl Entry {
         self.cache
     }
 
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
     #[inline]
     pub(super) fn is_of(&self, print: Fingerprint, cache: CacheId) -> bool {
         self.print == print && self.cache == cache
     }
 
     #[inline]
+    pub(super) fn holds_at(&self, now: Tick) -> bool {
+        now.is_within(self.from, u64::from(self.span_and_use & !USED))
+    }
+
+    /// Whether nothing at all was revoked since it was checked.
+    #[inline]
+    pub(super) fn was_checked_at(&self, clock: Snap) -> bool {
+        self.checked == clock
+    }
+
+    /// It was checked anew. That moves its end nearer, perhaps, and never farther off: else a fence that
+    /// is busy would keep a thread from the shared way for ever.
+    pub(super) fn check_again(&mut self, validity: Validity) {
+        self.checked = validity.checked;
+        let used = self.span_and_use & USED;
+        self.span_and_use = used | (self.span_and_use & !USED).min(nanos(validity.span));
+    }
+
+    #[inline]
     pub(super) fn use_it(&mut self) -> SharedRecord {
-        self.was_used = true;
+        self.span_and_use |= USED;
         self.own.clone()
     }
 
     /// Whether it was used since this was last asked.
     pub(super) fn forget_use(&mut self) -> bool {
-        std::mem::take(&mut self.was_used)
+        let was_used = self.span_and_use & USED != 0;
+        self.span_and_use &= !USED;
+        was_used
     }
+}
+
+/// Of a second at most, which leaves the highest bit free.
+fn nanos(span: Duration) -> u32 {
+    u32::try_from(span.as_nanos()).unwrap_or(u32::MAX).min(1_000_000_000)
 }
 
 #[cfg(test)]

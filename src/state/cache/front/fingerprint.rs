@@ -23,7 +23,6 @@ impl Fingerprint {
 }
 
 /// The key of one cache's fingerprints, never told to anybody.
-#[derive(Clone)]
 pub(super) struct FingerprintKey(SipHasher13);
 
 impl FingerprintKey {

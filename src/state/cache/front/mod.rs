@@ -9,37 +9,39 @@
 //!    before they return. Otherwise the entry is checked as any slot is: suspects, lease, stamps. The
 //!    time that is noted was loaded *before* the check, so that what is revoked during it moves the
 //!    clock past it.
-//! 3. An entry has one deadline, of whatever needs the shared way first: the end of the slot's life, its
+//! 3. An entry has one end, of whatever needs the shared way first: the end of the slot's life, its
 //!    refresh, the access recorder's moment, and a second at most, so that the key's use is seen by the
-//!    table that all share, and a refreshed slot is found. What can move that end to an earlier time
-//!    (a loss of the feed) moves the fence's clock as well.
-//! 4. A hit reads one clock, the calendar as of its last tick, and asks whether that lies in the entry's
-//!    time, which begins when it was checked. Expiry is judged by it at every hit as long as it is further
-//!    off than a tick can be wrong by, and after that on the shared way, by the clock itself. A calendar
-//!    that was set back to before that time, or forward, as when the machine slept, ends the entry: the
-//!    shared way then finds that the clocks have drifted apart. One that was set back by less lengthens an
-//!    entry's time by less than that time, which its end leaves room for.
+//!    table that all share, and a refreshed slot is found. No check moves the end farther off. What can
+//!    bring it nearer (a loss of the feed) moves the fence's clock as well.
+//! 4. A hit reads both clocks, each as of its last tick, and asks whether they lie in the entry's time,
+//!    which begins when it was made. The calendar is there for keys that expire, and for machines that
+//!    slept while the monotonic clock stood still. Within [`TICK_LAG`] of an end that must not be
+//!    overstepped (of a slot's life, of a key's) the shared way is taken, which reads the clocks
+//!    themselves.
 //! 5. Flags of key and owner are in the slot and never change; only a usable key's makes an entry.
 //! 6. Tables of all threads have 65,536 entries together at most, one of them 4,096. A thread that finds no
-//!    room goes the shared way. A thread that ends gives its room back; an entry of an authenticator that
-//!    is gone stays until its place is needed or the thread ends.
+//!    room goes the shared way. A thread that ends gives its room back; an entry that is over, or of an
+//!    authenticator that is gone, stays until its place is needed or the thread ends. Only what was
+//!    admitted is noted: junk takes no room and nobody's place.
 //! 7. No table is borrowed while anything of the user's runs: what was displaced is dropped behind the
 //!    borrow. Where the table can't be had (its thread is ending, or the user's own `Drop` came back here)
 //!    the shared way is taken.
 //!
 //! # Why a fingerprint is enough
 //! It is SipHash-1-3 with 128 bits, under a key that the system's random generator made for this cache
-//! alone and that never leaves it. To pass for a token that a thread knows, another one would have to
-//! have its fingerprint. Whoever does not know the key can do no better than guess, as far as anybody has
-//! shown: a guess is compared with the four entries of one set, so that it succeeds with a probability of
-//! 4 in 2¹²⁸, about 10⁻³⁸. Guesses can't be made offline, nor prepared: no fingerprint is ever shown, none
-//! is the same in another process or cache, and the answer to a guess tells no more than that it was
-//! wrong. The time of an answer may tell whether some token was met lately, not which.
+//! alone and that never leaves it. To pass for a key that a thread knows, a token would have to have the
+//! fingerprint of one of at most 4,096. Whoever does not know the key of the fingerprints can only guess,
+//! and each guess succeeds with a probability of at most 2⁻¹¹⁶: a million guesses a second would take some
+//! 10²¹ years. Guesses can be made in requests only, one at a time, as no fingerprint is ever shown and none
+//! is the same in another process or cache; an answer tells no more than that a guess was wrong. So this is
+//! weaker than the token, of which a knox one has 256 bits, and out of reach all the same.
 //!
-//! SipHash was made as a MAC with two rounds a word and four at the end. One round a word and three at
-//! the end, as in the hash tables of Rust's standard library, leave less of a margin to whoever sees
-//! outputs, and are quicker by the fifth part of a hit. Here nobody sees any, nor two that collide. The
-//! digest by which the store knows a token is another matter: it is seen by whoever reads the database.
+//! SipHash was made with two rounds a word and four at the end. One and three, as in the hash tables of
+//! Rust's standard library, leave less of a margin to whoever sees outputs, or can ask whether two inputs
+//! collide; they are quicker by a tenth of a hit. Here nobody sees an output. What is known of pairs that
+//! collide more often than others starts from one of the two: and whoever knows a valid token is admitted
+//! by it anyway. A token of one's own that collides with another of one's own is worth nothing. The digest
+//! by which the store knows a token is another matter, as whoever reads the database sees it.
 //!
 //! The token itself is in no table, and can't be told from a fingerprint without the key.
 
@@ -54,7 +56,7 @@ use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use self::{
     budget::ALL_THREADS,
-    entry::{CacheId, Entry, Standing},
+    entry::{CacheId, Entry, Validity},
     fingerprint::{Fingerprint, FingerprintKey},
     table::Table,
 };
@@ -67,9 +69,6 @@ use crate::value::{
 /// The longest time for which a thread goes by its own table alone: once a second the shared one sees
 /// that a key is in use, and does not take it for one that is not.
 const LONGEST: Duration = Duration::from_secs(1);
-/// By how much earlier than a slot a thread's entry ends: a tick may be behind, and the calendar, by which
-/// an entry's time is measured, may be set back in it, by less than the entry's time so far.
-const MARGIN: Duration = TICK_LAG.saturating_add(LONGEST);
 
 #[cfg(not(any(token_auth_loom, token_auth_shuttle)))]
 thread_local! {
@@ -94,17 +93,19 @@ pub(super) struct Front {
 pub(crate) enum Sight {
     /// It is this key's, which may be used now.
     Known(SharedRecord),
-    /// Nothing; a sighting if it is to be known the next time.
+    /// Nothing. Whoever then admits it has the thread [note](Cache::note) that, or [keep](Cache::keep) it.
     Unknown(Option<Sighting>),
 }
 
-/// A token that this thread has seen before.
+/// A token that this thread did not know.
 #[derive(Clone, Copy)]
 pub(crate) struct Sighting {
     print: Fingerprint,
     /// When, and at which time of the fence: from before its slot is looked at.
     now: Tick,
     clock: Snap,
+    /// Whether it was admitted here before, so that it is to be known from now on.
+    pub(crate) is_wanted: bool,
 }
 
 impl Front {
@@ -121,57 +122,69 @@ impl Cache {
         let Some(front) = &self.front else { return Sight::Unknown(None) };
         let print = front.key.of(token);
         let (now, clock) = (self.clock.tick(), self.fence.snap());
-        let sighting = Sighting { print, now, clock };
-        let (mut is_wanted, mut outdated) = (false, None);
+        let mut sighting = Sighting { print, now, clock, is_wanted: false };
+        let mut over = None;
         let known = TABLE.try_with(|table| {
             let mut table = table.try_borrow_mut().ok()?;
             let Some(entry) = table.find(print, front.id) else {
-                is_wanted = table.knock(print);
+                sighting.is_wanted = table.has_knocked(print);
                 return None;
             };
-            if entry.standing.holds_at(now)
-                && (entry.standing.checked == clock || self.still_holds(entry, &sighting))
+            if entry.holds_at(now)
+                && (entry.was_checked_at(clock) || self.still_holds(entry, &sighting))
             {
                 return Some(entry.use_it());
             }
-            is_wanted = true;
-            outdated = table.remove(print, front.id);
+            sighting.is_wanted = true;
+            over = table.remove(print, front.id);
             None
         });
-        drop(outdated);
+        drop(over);
         match known {
             Ok(Some(record)) => Sight::Known(record),
-            Ok(None) | Err(_) => Sight::Unknown(is_wanted.then_some(sighting)),
+            Ok(None) | Err(_) => Sight::Unknown(Some(sighting)),
         }
     }
 
-    /// Has this thread know a token by the slot that was just found for it, if that will last. The slot's
-    /// record was found usable at `now`, and the token was seen before.
+    /// Has this thread note that a token was admitted, so that it is to be known if it comes again.
+    pub(crate) fn note(sighting: &Sighting) {
+        // Where there is no table there is nothing to be noted.
+        let _noted = TABLE.try_with(|table| {
+            if let Ok(mut table) = table.try_borrow_mut() {
+                table.knock(sighting.print);
+            }
+        });
+    }
+
+    /// Has this thread know a token by the slot that was just found for it, if that will last. It was
+    /// admitted by that slot's record, or by one that differs from it by a later expiry.
     pub(crate) fn keep(&self, sighting: &Sighting, slot: &Arc<Slot>, now: &Reading) {
         let (Some(front), Some(record)) = (&self.front, slot.record()) else { return };
-        let Some(standing) = self.standing_of(slot, record, sighting, now) else { return };
-        let entry = Entry::new(sighting.print, front.id, standing, Arc::clone(slot), record);
-        let displaced = TABLE.try_with(|table| table.try_borrow_mut().ok()?.put(entry));
-        drop(displaced);
+        let Some(validity) = self.validity_of(slot, record, sighting, now) else { return };
+        let entry = Entry::new(sighting.print, front.id, validity, Arc::clone(slot), record);
+        let put = |table: &RefCell<Table>| table.try_borrow_mut().ok()?.put(entry, sighting.now);
+        drop(TABLE.try_with(put));
     }
 
     /// The fence's time has moved on: whether that was for the sake of others.
     #[cold]
     fn still_holds(&self, entry: &mut Entry, sighting: &Sighting) -> bool {
-        let Some(record) = entry.slot.record() else { return false };
-        let standing = self.standing_of(&entry.slot, record, sighting, &self.clock.read());
-        standing.map(|standing| entry.standing = standing).is_some()
+        let slot = entry.slot();
+        let Some(record) = slot.record() else { return false };
+        let validity = self.validity_of(slot, record, sighting, &self.clock.read());
+        validity.map(|validity| entry.check_again(validity)).is_some()
+            && entry.holds_at(sighting.now)
     }
 
     /// For how long a slot may be used by one thread alone, if it may at all. `now` was read behind the
     /// sighting.
-    fn standing_of(
+    fn validity_of(
         &self,
         slot: &Slot,
         record: &Record,
         sighting: &Sighting,
         now: &Reading,
-    ) -> Option<Standing> {
+    ) -> Option<Validity> {
         // Before the stamps are looked at, as everywhere; the lease too.
         if self.suspects.hold(slot.digest(), Some(record)) {
             return None;
@@ -182,19 +195,16 @@ impl Cache {
             // Somebody sees to it already.
             _ => slot.claimed_until(),
         };
-        let end = term.deadline.before(MARGIN).min(refresh).min(slot.due_at());
+        let end = term.deadline.before(TICK_LAG).min(refresh).min(slot.due_at());
         let left = end.since(now.monotonic).min(LONGEST).min(self.left_of(record, slot, sighting));
         let holds = !left.is_zero() && slot.is_current(&self.fence);
         let (checked, from) = (sighting.clock, sighting.now);
-        holds.then(|| Standing { checked, from, span: left.into() })
+        holds.then_some(Validity { checked, from, span: left })
     }
 
-    /// For how long the calendar need not be read, as the key will not have expired, nor will a use of it
-    /// have an expiry to move on.
+    /// For how long the calendar need not be read exactly, as the key will not have expired, nor will a use
+    /// of it have an expiry to move on.
     fn left_of(&self, record: &Record, slot: &Slot, sighting: &Sighting) -> Duration {
-        if !sighting.now.is_told() {
-            return Duration::ZERO;
-        }
         let key = record.key();
         let Some(expires_at) = key.expires_at() else { return Duration::MAX };
         let slide = self.slide.filter(|_| slot.may_slide());

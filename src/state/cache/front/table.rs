@@ -1,12 +1,16 @@
 //! A thread's own table: sets of four entries, which begin small and grow with what is used.
 
-use std::mem;
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use super::{
     budget::{Budget, Room},
     entry::{CacheId, Entry},
     fingerprint::Fingerprint,
 };
+use crate::value::clock::Tick;
 
 /// How many entries share a place: they stand in four cache lines that follow each other.
 const WAYS: usize = 4;
@@ -20,7 +24,7 @@ const GROWTH: usize = 4;
 
 /// A thread's table. Nobody else ever sees it.
 pub(super) struct Table {
-    /// `WAYS` for each set. Empty until a token came twice.
+    /// `WAYS` for each set. Empty until a token was admitted on this thread.
     entries: Vec<Option<Entry>>,
     /// One for each set.
     doors: Vec<Door>,
@@ -32,8 +36,9 @@ pub(super) struct Table {
 /// What a set remembers of those that do not stand in it.
 #[derive(Clone, Copy, Default)]
 struct Door {
-    /// Who came last and was not let in: one that comes twice is. So a key that comes once in a long
-    /// time, of which there may be a million, makes no entry and takes nobody's place.
+    /// Who was admitted last and had no entry: one that comes again is let in. So a key that comes once in
+    /// a long time, of which there may be a million, makes no entry and takes nobody's place; and what is
+    /// no key at all is not even noted.
     last: u64,
     /// The way from which the next search for a place begins.
     hand: u8,
@@ -53,24 +58,35 @@ impl Table {
         set.iter_mut().flatten().find(|entry| entry.is_of(print, cache))
     }
 
-    /// Whether this fingerprint was the last one to knock in vain; from now on it is.
-    pub(super) fn knock(&mut self, print: Fingerprint) -> bool {
+    /// Whether this fingerprint was the last one to knock at its set.
+    #[inline]
+    pub(super) fn has_knocked(&self, print: Fingerprint) -> bool {
+        self.set(print).is_some_and(|set| self.doors[set].last == print.tag())
+    }
+
+    /// Notes that this fingerprint's token was admitted, and would be let in if it comes again.
+    pub(super) fn knock(&mut self, print: Fingerprint) {
         if self.doors.is_empty() && !self.grow() {
-            return false;
+            return;
         }
-        let Some(set) = self.set(print) else { return false };
-        mem::replace(&mut self.doors[set].last, print.tag()) == print.tag()
+        if let Some(set) = self.set(print) {
+            self.doors[set].last = print.tag();
+        }
     }
 
     /// Puts an entry in its place, and answers with the one that stood there: to be dropped where
     /// nothing is borrowed, as a record may hold what is the user's own.
-    pub(super) fn put(&mut self, entry: Entry) -> Option<Entry> {
+    pub(super) fn put(&mut self, entry: Entry, now: Tick) -> Option<Entry> {
         let Some(set) = self.set(entry.print()) else { return Some(entry) };
         let ways = &mut self.entries[WAYS * set..][..WAYS];
-        let own = ways.iter().position(|way| {
-            way.as_ref().is_none_or(|standing| standing.is_of(entry.print(), entry.cache()))
-        });
-        if let Some(way) = own {
+        let is_own = |way: &Option<Entry>| {
+            way.as_ref().is_some_and(|other| other.is_of(entry.print(), entry.cache()))
+        };
+        let own = ways.iter().position(is_own);
+        let free = || ways.iter().position(Option::is_none);
+        // What is over holds on to a record that may be in no other place.
+        let over = || ways.iter().flatten().position(|other| !other.holds_at(now));
+        if let Some(way) = own.or_else(free).or_else(over) {
             return ways[way].replace(entry);
         }
         let hand = &mut self.doors[set].hand;
@@ -118,12 +134,23 @@ impl Table {
         let wider = (0..WAYS * sets).map(|_| None).collect();
         let old = mem::replace(&mut self.entries, wider);
         self.doors = vec![Door::default(); sets];
-        for entry in old.into_iter().flatten() {
-            // Four stood in a set that is four now: there is a place for each.
-            let displaced = self.put(entry);
-            debug_assert!(displaced.is_none());
+        for (place, entry) in old.into_iter().enumerate() {
+            // What stood in one set stands in several now, and those hold nothing else: each keeps its way.
+            let Some(entry) = entry else { continue };
+            let set = entry.print().place() & (sets - 1);
+            self.entries[WAYS * set + place % WAYS] = Some(entry);
         }
         true
+    }
+}
+
+impl Drop for Table {
+    /// When its thread ends. What a user's own data does when it is dropped may fail there, where much is
+    /// gone already, and a panic would end the process.
+    fn drop(&mut self) {
+        for entry in self.entries.drain(..) {
+            let _others_are_dropped_all_the_same = catch_unwind(AssertUnwindSafe(|| drop(entry)));
+        }
     }
 }
 
@@ -135,7 +162,7 @@ mod tests {
     use crate::{
         state::cache::{
             fence::Fence,
-            front::{entry::Standing, fingerprint::FingerprintKey},
+            front::{entry::Validity, fingerprint::FingerprintKey},
             slot::Slot,
         },
         value::{
@@ -150,6 +177,7 @@ mod tests {
         key: FingerprintKey,
         cache: CacheId,
         slot: Arc<Slot>,
+        now: Tick,
     }
 
     impl Maker {
@@ -161,7 +189,8 @@ mod tests {
             let record = Some(Record::new(key, Owner::new("ada")));
             let slot = Slot::new(&fence, digest, record, fence.snap(), Monotonic::from_nanos(1));
             let key = FingerprintKey::random().unwrap();
-            Self { key, cache: CacheId::take().unwrap(), slot: Arc::new(slot) }
+            let (cache, now) = (CacheId::take().unwrap(), Clock::system().tick());
+            Self { key, cache, slot: Arc::new(slot), now }
         }
 
         fn print(&self, number: usize) -> Fingerprint {
@@ -169,13 +198,13 @@ mod tests {
         }
 
         fn entry(&self, number: usize) -> Entry {
-            let standing = Standing {
+            let validity = Validity {
                 checked: Fence::for_capacity(1).snap(),
-                from: Clock::system().tick(),
-                span: std::time::Duration::from_secs(1).into(),
+                from: self.now,
+                span: std::time::Duration::from_secs(1),
             };
             let record = self.slot.record().unwrap();
-            Entry::new(self.print(number), self.cache, standing, Arc::clone(&self.slot), record)
+            Entry::new(self.print(number), self.cache, validity, Arc::clone(&self.slot), record)
         }
     }
 
@@ -185,20 +214,24 @@ mod tests {
     fn a_table_grows_with_what_is_used_and_loses_nothing_by_it() {
         static BUDGET: Budget = Budget::of(WAYS * MOST_SETS);
         let (maker, mut table) = (Maker::new(), Table::new(&BUDGET));
-        assert!(!table.knock(maker.print(0)) && table.knock(maker.print(0)), "the second time");
+        let now = maker.now;
+        table.knock(maker.print(0));
+        assert!(table.has_knocked(maker.print(0)) && !table.has_knocked(maker.print(1)));
         let mut displaced = 0;
         for number in 0..20_000 {
-            table.knock(maker.print(number));
-            displaced += usize::from(table.put(maker.entry(number)).is_some());
+            displaced += usize::from(table.put(maker.entry(number), now).is_some());
             assert!(table.find(maker.print(number), maker.cache).is_some(), "the newest is there");
         }
         let held = (0..20_000).filter(|n| table.find(maker.print(*n), maker.cache).is_some());
         assert_eq!(held.count() + displaced, 20_000);
         assert_eq!(table.entries.len(), WAYS * MOST_SETS);
-        assert!(!Table::new(&BUDGET).knock(maker.print(0)), "nothing is left for another one");
-        drop(table);
         let mut next = Table::new(&BUDGET);
-        assert!(!next.knock(maker.print(0)) && next.knock(maker.print(0)));
+        next.knock(maker.print(0));
+        assert!(!next.has_knocked(maker.print(0)), "nothing is left for another one");
+        assert!(next.put(maker.entry(0), now).is_some());
+        drop(table);
+        next.knock(maker.print(0));
+        assert!(next.has_knocked(maker.print(0)));
     }
 
     /// Seen to fail with a search that spares nobody.
@@ -206,11 +239,12 @@ mod tests {
     fn who_was_used_is_spared() {
         static BUDGET: Budget = Budget::of(WAYS * FIRST_SETS);
         let (maker, mut table) = (Maker::new(), Table::new(&BUDGET));
+        let now = maker.now;
         table.knock(maker.print(0));
-        table.put(maker.entry(0));
+        table.put(maker.entry(0), now);
         for number in 1..500 {
             table.find(maker.print(0), maker.cache).unwrap().use_it();
-            table.put(maker.entry(number));
+            table.put(maker.entry(number), now);
         }
         assert!(table.remove(maker.print(0), maker.cache).is_some());
         assert!(table.find(maker.print(0), maker.cache).is_none());
