@@ -78,6 +78,7 @@ mod tests {
                 let Some(placed) = sources.in_its_place(&mut headers).map(<[u8]>::to_vec) else {
                     continue;
                 };
+                assert!(!repeated && value.len() <= MAX_LEN, "{value:?}");
                 assert!(headers[AUTHORIZATION].is_sensitive());
                 if let Ok(Presented::Token(_, token)) = sources.find(&headers) {
                     assert_eq!(token.as_bytes(), placed, "{value:?}");

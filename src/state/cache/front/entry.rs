@@ -38,7 +38,7 @@ pub(super) struct Validity {
     pub(super) checked: Snap,
     /// When that was.
     pub(super) from: Tick,
-    /// For how long it holds from then on; a second at most.
+    /// For how long it holds from then on, but for [`LONGEST`].
     pub(super) span: Duration,
 }
 
@@ -57,6 +57,9 @@ pub(super) struct Entry {
 }
 
 const USED: u32 = 1 << 31;
+/// The longest time for which a thread goes by its own table alone: once a second the shared one sees
+/// that a key is in use, and does not take it for one that is not.
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Entry {
     pub(super) fn new(
@@ -121,14 +124,21 @@ impl Entry {
     }
 }
 
-/// Of a second at most, which leaves the highest bit free.
+/// Which leaves the highest bit free.
 fn nanos(span: Duration) -> u32 {
-    u32::try_from(span.as_nanos()).unwrap_or(u32::MAX).min(1_000_000_000)
+    span.min(LONGEST).subsec_nanos() + if span < LONGEST { 0 } else { 1_000_000_000 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_a_second_at_most() {
+        let spans = [0, 1, 999_999_999, 1_000_000_000, 1_000_000_001, u64::MAX];
+        let kept = spans.map(|span| nanos(Duration::from_nanos(span)));
+        assert_eq!(kept, [0, 1, 999_999_999, 1_000_000_000, 1_000_000_000, 1_000_000_000]);
+    }
 
     #[test]
     fn an_entry_fills_a_cache_line() {

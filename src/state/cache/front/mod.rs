@@ -66,10 +66,6 @@ use crate::value::{
     key::{Record, SharedRecord},
 };
 
-/// The longest time for which a thread goes by its own table alone: once a second the shared one sees
-/// that a key is in use, and does not take it for one that is not.
-const LONGEST: Duration = Duration::from_secs(1);
-
 #[cfg(not(any(token_auth_loom, token_auth_shuttle)))]
 thread_local! {
     static TABLE: RefCell<Table> = const { RefCell::new(Table::new(&ALL_THREADS)) };
@@ -196,7 +192,7 @@ impl Cache {
             _ => slot.claimed_until(),
         };
         let end = term.deadline.before(TICK_LAG).min(refresh).min(slot.due_at());
-        let left = end.since(now.monotonic).min(LONGEST).min(self.left_of(record, slot, sighting));
+        let left = end.since(now.monotonic).min(self.left_of(record, slot, sighting));
         let holds = !left.is_zero() && slot.is_current(&self.fence);
         let (checked, from) = (sighting.clock, sighting.now);
         holds.then_some(Validity { checked, from, span: left })
