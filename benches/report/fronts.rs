@@ -30,10 +30,10 @@ pub(crate) fn report(effort: Effort) {
         let grown = grown(&cached, threads, met);
         println!(
             "    fronts: {threads} threads that met {met} keys each: {:.0} KiB, {:.1} for each thread; \
-             {:.0} KiB once they have ended",
+             {:.0} KiB given back as they end",
             grown.meanwhile / KIB,
             grown.meanwhile / KIB / threads as f64,
-            grown.behind / KIB,
+            grown.given_back / KIB,
         );
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn report(effort: Effort) {
 /// Bytes by which the memory of the whole process grew.
 struct Grown {
     meanwhile: f64,
-    behind: f64,
+    given_back: f64,
 }
 
 /// What threads take that meet keys of the cache. Their stacks come from the system, and are not counted.
@@ -52,20 +52,18 @@ fn grown(cached: &Cached, threads: usize, keys: usize) -> Grown {
     thread::scope(|scope| {
         let start = |first| start(scope, cached, first, keys, [&may_begin, &have_met, &may_end]);
         let workers: Vec<_> = (0..threads).map(|thread| start(thread * keys)).collect();
-        let (meanwhile, behind) = {
-            let ((), growth) = growth_of(|| {
-                may_begin.wait();
-                have_met.wait();
-            });
-            let ((), rest) = growth_of(|| {
-                may_end.wait();
-                for worker in workers {
-                    worker.join().expect("no thread panics");
-                }
-            });
-            (growth.kept, growth.kept + rest.kept)
-        };
-        Grown { meanwhile: meanwhile as f64, behind: behind as f64 }
+        let ((), meanwhile) = growth_of(|| {
+            may_begin.wait();
+            have_met.wait();
+        });
+        // With what the system kept of each thread, which was there before.
+        let ((), end) = growth_of(|| {
+            may_end.wait();
+            for worker in workers {
+                worker.join().expect("no thread panics");
+            }
+        });
+        Grown { meanwhile: meanwhile.kept as f64, given_back: -end.kept as f64 }
     })
 }
 

@@ -4,6 +4,7 @@ use std::{
     hint::spin_loop,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Instant,
 };
 
 use http::{Request, Response};
@@ -16,7 +17,7 @@ use crate::{
     print,
     setting::{EXPIRING, Setting, request},
     statistics::{Estimate, median, median_of_ratios},
-    timing::time_all,
+    timing::{stopwatch, time_all},
 };
 
 const GOAL: f64 = 0.95;
@@ -26,6 +27,8 @@ const ROUNDS: usize = 31;
 const BATCHES: usize = 120;
 /// Requests in one: long enough that two threads, which begin it together, are at it together.
 const BATCH: usize = 512;
+/// Of a batch's time, what the other thread has to have been at its own for.
+const SHARED: f64 = 0.75;
 
 pub(crate) fn report(effort: Effort) {
     let setting = Setting::prepare();
@@ -33,17 +36,36 @@ pub(crate) fn report(effort: Effort) {
     let rival = by_hand(setting.store.clone()).layer(Bare);
     let batches = if effort == Effort::Smoke { 3 } else { BATCHES };
     let mut rates = [const { [const { Vec::new() }; 2] }; 3];
-    for round in 0..effort.rounds(ROUNDS) {
-        for place in 0..rates.len() {
-            let at = (round + place) % rates.len();
+    let (rounds, mut alone) = (effort.rounds(ROUNDS), 0);
+    for round in 0..rounds {
+        let mut measured = [[None; 2]; 3];
+        for place in 0..measured.len() {
+            let at = (round + place) % measured.len();
             for threads in if round % 2 == 0 { [1, 2] } else { [2, 1] } {
-                rates[at][threads - 1].push(match at {
+                measured[at][threads - 1] = match at {
                     0 => rate(&Bare, &setting, threads, batches),
                     1 => rate(&layer, &setting, threads, batches),
                     _ => rate(&rival, &setting, threads, batches),
-                });
+                };
             }
         }
+        let [Some(bare), Some(layered), Some(by_hand)] = measured.map(|[one, two]| one.zip(two))
+        else {
+            alone += 1;
+            continue;
+        };
+        for (rates, (one, two)) in rates.iter_mut().zip([bare, layered, by_hand]) {
+            rates[0].push(one);
+            rates[1].push(two);
+        }
+    }
+    if alone > 0 {
+        println!(
+            "    G3: {alone} of {rounds} rounds are left out: the threads never had both cores"
+        );
+    }
+    if rates[0][0].is_empty() {
+        return;
     }
     let scaling = rates.each_ref().map(|[one, two]| {
         let scaling = two.iter().zip(one).map(|(two, one)| two / one);
@@ -68,39 +90,74 @@ pub(crate) fn report(effort: Effort) {
 }
 
 /// Requests a second that so many threads serve, all with the same key and each with its own clone of
-/// the service, as a server's connections have.
+/// the service, as a server's connections have; `None` if the threads were never at it together.
 ///
-/// Batches are made apart, begun together, and timed each by itself. Of their times the median counts:
-/// what the system took a thread from its core for is no matter of the service.
-fn rate<S, B>(service: &S, setting: &Setting, threads: usize, batches: usize) -> f64
+/// Batches are made apart, begun together, and timed each by itself. Only those count during which every
+/// thread was at it, and of their times the median: what the system took a thread from its core for is no
+/// matter of the service.
+fn rate<S, B>(service: &S, setting: &Setting, threads: usize, batches: usize) -> Option<f64>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send,
     S::Error: std::fmt::Debug,
 {
     let start = Start { threads, arrived: AtomicUsize::new(0) };
-    thread::scope(|scope| {
+    let served: Vec<Vec<Batch>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                let (mut service, start, template) = (service.clone(), &start, request(EXPIRING));
-                let handle = setting.runtime.handle();
-                scope.spawn(move || {
-                    let _inside = handle.enter();
-                    let requests = || (0..BATCH).map(|_| template.clone()).collect();
-                    // So that the key is known, and the thread's memory its own.
-                    time_all(&mut service, requests());
-                    let mut times: Vec<f64> = (0..batches)
-                        .map(|batch| {
-                            let requests = requests();
-                            start.wait(batch);
-                            time_all(&mut service, requests)
-                        })
-                        .collect();
-                    1e9 / median(&mut times)
-                })
+                let (service, start) = (service.clone(), &start);
+                scope.spawn(move || serve(service, setting, batches, start))
             })
             .collect();
-        workers.into_iter().map(|worker| worker.join().expect("no thread panics")).sum()
-    })
+        workers.into_iter().map(|worker| worker.join().expect("no thread panics")).collect()
+    });
+    let together: Vec<usize> = (0..batches)
+        .filter(|at| {
+            let begun = served.iter().map(|batches| batches[*at].begun).max();
+            let ended = served.iter().map(|batches| batches[*at].ended).min();
+            let (Some(begun), Some(ended)) = (begun, ended) else { return false };
+            let shared = ended.saturating_duration_since(begun);
+            served.iter().all(|batches| {
+                let Batch { begun, ended, .. } = batches[*at];
+                shared.as_secs_f64() >= SHARED * (ended - begun).as_secs_f64()
+            })
+        })
+        .collect();
+    if together.is_empty() {
+        return None;
+    }
+    let rate_of = |batches: &Vec<Batch>| {
+        let mut times: Vec<f64> = together.iter().map(|at| batches[*at].nanos).collect();
+        1e9 / median(&mut times)
+    };
+    Some(served.iter().map(rate_of).sum())
+}
+
+/// When a thread was at a batch, and what a request of it took.
+struct Batch {
+    begun: Instant,
+    ended: Instant,
+    nanos: f64,
+}
+
+fn serve<S, B>(mut service: S, setting: &Setting, batches: usize, start: &Start) -> Vec<Batch>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+{
+    let _inside = setting.runtime.enter();
+    let template = request(EXPIRING);
+    let requests = || (0..BATCH).map(|_| template.clone()).collect();
+    // So that the key is known, and the thread's memory its own.
+    time_all(&mut service, requests());
+    (0..batches)
+        .map(|batch| {
+            let requests = requests();
+            start.wait(batch);
+            let begun = stopwatch();
+            let nanos = time_all(&mut service, requests);
+            Batch { begun, ended: stopwatch(), nanos }
+        })
+        .collect()
 }
 
 /// Where threads wait for each other before every batch: awake, so that they begin at one time.
