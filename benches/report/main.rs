@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `G1  0.27  goal <= 0.30  met   [0.25, 0.29]`: the value, the goal, the verdict, and the value's
-//! 95 % interval. Every other line begins with blanks. What is compared is measured interleaved in
+//! 95 % interval. The details of it stand below, behind blanks. What is compared is measured interleaved in
 //! this one run, so that the ratios hold on a machine that is busy or slow.
 //!
 //! G7 needs a PostgreSQL server, which TEST_DATABASE_URL names. `outage` starts and stops one of its own.
@@ -33,6 +33,7 @@ mod fronts;
 mod growth;
 mod hit;
 mod loopback;
+mod machine;
 mod memory;
 mod one_hit;
 mod outage;
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         }
     }
     let goals = if chosen.is_empty() { GOALS.to_vec() } else { chosen };
+    machine::print();
     for (_, report) in goals {
         report(effort);
     }
