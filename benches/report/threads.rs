@@ -173,8 +173,9 @@ impl Start {
         let mut turns = 0_u32;
         while self.arrived.load(Ordering::SeqCst) < (batch + 1) * self.threads {
             turns += 1;
-            // Where another program has the other core, the other thread needs this one.
-            if turns.is_multiple_of(1_000) { thread::yield_now() } else { spin_loop() }
+            // Where another program has the other core, the other thread needs this one; but who gives a
+            // core away is not back for milliseconds, and so not at it together with anybody.
+            if turns.is_multiple_of(100_000) { thread::yield_now() } else { spin_loop() }
         }
     }
 }
