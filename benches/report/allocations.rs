@@ -1,6 +1,6 @@
 //! G4: what a hit allocates beyond the one value that it puts into the request's extensions.
 
-use std::{hint::black_box, sync::Arc};
+use std::{hint::black_box, sync::Arc, thread};
 
 use axum::{Router, routing::get};
 use counting_allocator::allocations_of;
@@ -11,12 +11,15 @@ use tower_token_auth::TokenAuthLayer;
 use crate::{
     Effort,
     contenders::{Bare, Body, drive},
+    everything::{Cached, token},
     print,
     setting::{EXPIRING, Setting, request},
     statistics::Estimate,
 };
 
 const REQUESTS: u32 = 1_000;
+/// Keys that take turns: many times those that the smallest table of a thread remembers.
+const TURN: usize = 2_000;
 
 /// What stands for the key in the plain insertion: a pointer, as the key itself is.
 #[derive(Clone)]
@@ -39,6 +42,10 @@ pub(crate) fn report(effort: Effort) {
     let exact = Estimate { value: beyond, low: beyond, high: beyond };
     print("G4", exact, "= 0", beyond <= 0.0, 0);
     println!("    bare service {bare}, with one insertion {inserting}, with the layer {through}");
+    let shared = on_the_shared_path() - inserting;
+    println!(
+        "    beyond the insertion, where the thread knows none of the keys by itself: {shared}"
+    );
 
     let app = Router::new().route("/v1/things", get(async || ()));
     let through = per_request(&mut OnAxum(app.clone().layer(layer)), requests);
@@ -55,6 +62,21 @@ pub(crate) fn report(effort: Effort) {
     println!("    axum boxes our response body anew: {} (at most 1)", through - inserting);
 }
 
+/// Allocations of one hit in the table that all threads share: of keys that take turns, so that this
+/// thread meets none of them twice while it remembers it.
+fn on_the_shared_path() -> f64 {
+    // A thread that has met nothing yet has the smallest table.
+    let new_thread = thread::spawn(|| {
+        let Cached { runtime, auth, keys } = Cached::new(TURN);
+        let _inside = runtime.enter();
+        let mut service = TokenAuthLayer::new(auth).layer(Bare);
+        let turn = || (0..keys).map(|number| request(&token(number))).collect();
+        counted(&mut service, turn());
+        counted(&mut service, turn())
+    });
+    new_thread.join().expect("no request fails")
+}
+
 /// Allocations of one request, once everything is warm.
 fn per_request<S>(service: &mut S, requests: u32) -> f64
 where
@@ -64,14 +86,22 @@ where
     for _ in 0..10 {
         drive(service, request(EXPIRING)).expect("nothing fails here");
     }
-    let made: Vec<_> = (0..requests).map(|_| request(EXPIRING)).collect();
+    counted(service, (0..requests).map(|_| request(EXPIRING)).collect())
+}
+
+fn counted<S>(service: &mut S, made: Vec<Request<Body>>) -> f64
+where
+    S: Service<Request<Body>>,
+    S::Error: std::fmt::Debug,
+{
+    let requests = made.len() as f64;
     let ((), count) = allocations_of(|| {
         for request in made {
             black_box(drive(service, request).expect("nothing fails here"));
         }
     });
     // The requests' own vector is freed in there, which counts nothing.
-    (count as f64 / f64::from(requests) * 1e3).round() / 1e3
+    (count as f64 / requests * 1e3).round() / 1e3
 }
 
 /// A router, with its own type of body.

@@ -1,22 +1,20 @@
 //! G1: what a hit costs, as a share of what the hand-written layer costs.
 
-use std::{hint::black_box, time::Instant};
-
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use tower::{Layer as _, Service};
 use tower_token_auth::TokenAuthLayer;
 
 use crate::{
     Effort,
-    contenders::{Bare, Body, by_hand, drive},
+    contenders::{Bare, Body, by_hand},
+    floor::{Floor, Insertion},
     print,
     setting::{ENDLESS, EXPIRING, Setting, request},
-    statistics::{median, ratio_of_medians},
+    statistics::ratio_of_medians,
+    timing::{line, minus, time},
 };
 
 const GOAL: f64 = 0.30;
-/// Requests in one timed batch: some hundred microseconds, so that reading the clock is no matter.
-const BATCH: usize = 256;
 const ROUNDS: usize = 5_000;
 
 pub(crate) fn report(effort: Effort) {
@@ -24,29 +22,34 @@ pub(crate) fn report(effort: Effort) {
     let _inside = setting.runtime.enter();
     let mut layer = TokenAuthLayer::new(setting.auth.clone()).layer(Bare);
     let mut rival = by_hand(setting.store.clone()).layer(Bare);
+    let (mut insertion, mut floor) = (Insertion::new(), Floor::new(EXPIRING));
     let (expiring, endless) = (request(EXPIRING), request(ENDLESS));
 
-    let [mut bare_times, mut layer_times] = [const { Vec::new() }; 2];
-    let [mut rival_times, mut endless_times] = [const { Vec::new() }; 2];
+    let mut times = [const { Vec::new() }; 6];
     for round in 0..effort.rounds(ROUNDS) {
         // Each contender takes each place in turn: none always runs behind the same one.
-        for place in 0..4 {
-            match (round + place) % 4 {
-                0 => bare_times.push(time(&mut Bare, &expiring)),
-                1 => layer_times.push(time(&mut layer, &expiring)),
-                2 => rival_times.push(time(&mut rival, &expiring)),
-                _ => endless_times.push(time(&mut layer, &endless)),
-            }
+        for place in 0..times.len() {
+            let at = (round + place) % times.len();
+            times[at].push(match at {
+                0 => time(&mut Bare, &expiring),
+                1 => time(&mut layer, &expiring),
+                2 => time(&mut rival, &expiring),
+                3 => time(&mut layer, &endless),
+                4 => time(&mut insertion, &expiring),
+                _ => time(&mut floor, &expiring),
+            });
         }
     }
-    let layer_cost = minus(&layer_times, &bare_times);
-    let rival_cost = minus(&rival_times, &bare_times);
+    let [bare, layered, by_hand, without_expiry, inserting, at_least] = times;
+    let (layer_cost, rival_cost) = (minus(&layered, &bare), minus(&by_hand, &bare));
     let ratio = ratio_of_medians(&layer_cost, &rival_cost);
     print("G1", ratio, &format!("<= {GOAL:.2}"), ratio.value <= GOAL, 2);
-    line("the bare service", bare_times.clone());
+    line("the bare service", bare.clone());
+    line("floor: one insertion adds", minus(&inserting, &bare));
+    line("floor: parse, fingerprint, insertion add", minus(&at_least, &bare));
     line("the layer adds", layer_cost);
+    line("the layer adds, key without expiry", minus(&without_expiry, &bare));
     line("the hand-written layer adds", rival_cost);
-    line("the layer adds, key without expiry", minus(&endless_times, &bare_times));
     with_observers(&mut layer, &expiring, effort);
 }
 
@@ -72,33 +75,4 @@ where
     }
     line("the layer adds, with tracing", minus(&traced, &bare));
     line("the layer adds, with metrics", minus(&metered, &bare));
-}
-
-fn minus(through: &[f64], without: &[f64]) -> Vec<f64> {
-    through.iter().zip(without).map(|(through, without)| through - without).collect()
-}
-
-fn line(what: &str, mut times: Vec<f64>) {
-    println!("    {what:<36} {:>7.1} ns", median(&mut times));
-}
-
-/// Nanoseconds that one request takes; the requests are made before and dropped by the service.
-fn time<S, B>(service: &mut S, request: &Request<Body>) -> f64
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    S::Error: std::fmt::Debug,
-{
-    let requests: Vec<_> = (0..BATCH).map(|_| request.clone()).collect();
-    let before = stopwatch();
-    for request in requests {
-        let response = drive(service, request).expect("nothing fails here");
-        assert_eq!(response.status(), StatusCode::OK, "every request is admitted");
-        black_box(response);
-    }
-    before.elapsed().as_nanos() as f64 / BATCH as f64
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn stopwatch() -> Instant {
-    Instant::now()
 }

@@ -6,10 +6,13 @@
 //! ```
 //!
 //! `G1  0.27  goal <= 0.30  met   [0.25, 0.29]`: the value, the goal, the verdict, and the value's
-//! 95 % interval. Every other line begins with blanks. What is compared is measured interleaved in
+//! 95 % interval. The details of it stand below, behind blanks. What is compared is measured interleaved in
 //! this one run, so that the ratios hold on a machine that is busy or slow.
 //!
 //! G7 needs a PostgreSQL server, which TEST_DATABASE_URL names. `outage` starts and stops one of its own.
+//!
+//! `growth` prints tables in the place of a goal. `one-hit CONTENDER COUNT` serves requests for a
+//! profiler, as `benches/profile.sh` has it.
 //!
 //! `--smoke` takes a few rounds only: it shows that the report runs, not how fast anything is. Its outage
 //! lasts 8 s, and 60 s otherwise.
@@ -22,13 +25,24 @@ mod cold;
 mod contenders;
 mod distinct;
 mod elsewhere;
+mod everything;
 mod fleet;
 mod flood;
+mod floor;
+mod fronts;
+mod growth;
 mod hit;
+mod loopback;
+mod machine;
 mod memory;
+mod one_hit;
 mod outage;
 mod setting;
+mod sha512;
 mod statistics;
+mod threads;
+mod timing;
+mod uniform;
 mod uses;
 
 use std::{env, process::ExitCode};
@@ -38,14 +52,19 @@ use statistics::Estimate;
 /// A goal: its name, and what measures and prints it.
 type Goal = (&'static str, fn(Effort));
 
-const GOALS: [Goal; 10] = [
+const GOALS: [Goal; 15] = [
     ("G1", hit::report),
+    ("G2", sha512::report),
+    ("G3", threads::report),
     ("G4", allocations::report),
+    ("G5", loopback::report),
     ("G6", cold::report),
     ("G7", distinct::report),
     ("G8", memory::report),
     ("G9", uses::report),
     ("G10", flood::report),
+    ("G11", uniform::report),
+    ("growth", growth::report),
     ("I4", elsewhere::report),
     ("fleet", fleet::report),
     ("outage", outage::report),
@@ -69,10 +88,18 @@ impl Effort {
 }
 
 fn main() -> ExitCode {
-    // As another process of I4 it does as it is told, and nothing else.
+    // As another process of G5 it does as it is told, and nothing else.
+    if loopback::serve() {
+        return ExitCode::SUCCESS;
+    }
+    // So as one of I4.
     let serves = async { elsewhere::other::serve().await || elsewhere::nodes::serve().await };
     if elsewhere::runtime().block_on(serves) {
         return ExitCode::SUCCESS;
+    }
+    let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench");
+    if arguments.next().as_deref() == Some("one-hit") {
+        return one_hit::run(arguments.next().as_deref(), arguments.next().as_deref());
     }
     let mut effort = Effort::Full;
     let mut chosen = Vec::new();
@@ -93,6 +120,7 @@ fn main() -> ExitCode {
         }
     }
     let goals = if chosen.is_empty() { GOALS.to_vec() } else { chosen };
+    machine::print();
     for (_, report) in goals {
         report(effort);
     }

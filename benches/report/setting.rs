@@ -23,15 +23,20 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// With SHA-256, as our own stores have it.
     pub fn prepare() -> Self {
+        Self::with_algorithm(DigestAlgorithm::Sha256)
+    }
+
+    pub fn with_algorithm(algorithm: DigestAlgorithm) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime starts");
-        let store = MemoryStore::new();
+        let store = MemoryStore::with_algorithm(algorithm);
         for (token, expires_in) in [(EXPIRING, Some(TimeDelta::days(30))), (ENDLESS, None)] {
-            let digest = TokenDigest::of(DigestAlgorithm::Sha256, token);
+            let digest = TokenDigest::of(algorithm, token);
             let key = ApiKey::new(KeyId::random(), digest, "ada".into(), now())
                 .with_name("a key of the report")
                 .with_expires_at(expires_in.map(|span| now() + span));

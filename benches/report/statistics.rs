@@ -13,27 +13,42 @@ pub(crate) struct Estimate {
 
 /// The median of `a` over the median of `b`, whose entries were measured in pairs.
 ///
-/// The interval is a percentile bootstrap over the pairs: what disturbed a round disturbed both of
-/// its entries, so they are drawn together.
+/// For the interval, what disturbed a round disturbed both of its entries, so they are drawn together.
 pub(crate) fn ratio_of_medians(a: &[f64], b: &[f64]) -> Estimate {
-    assert_eq!(a.len(), b.len(), "the rounds are paired");
+    estimate([a, b], |[a, b]| median(a) / median(b))
+}
+
+/// The median of what each round's pair has for a ratio: for rounds so long that the machine is not the
+/// same in two of them.
+pub(crate) fn median_of_ratios(a: &[f64], b: &[f64]) -> Estimate {
+    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
+    estimate([&ratios], |[ratios]| median(ratios))
+}
+
+/// What `of` makes of series that were measured together, with a percentile bootstrap over the rounds.
+pub(crate) fn estimate<const N: usize>(
+    series: [&[f64]; N],
+    of: impl Fn(&mut [Vec<f64>; N]) -> f64,
+) -> Estimate {
+    let rounds = series[0].len();
+    assert!(series.iter().all(|one| one.len() == rounds), "the rounds are of one measurement");
     let mut random = Random(0x5EED);
-    let (mut drawn_a, mut drawn_b) = (vec![0.0; a.len()], vec![0.0; b.len()]);
-    let mut ratios: Vec<f64> = (0..RESAMPLES)
+    let mut drawn = series.map(<[f64]>::to_vec);
+    let value = of(&mut drawn);
+    let mut values: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            for at in 0..a.len() {
-                let pair = random.below(a.len());
-                (drawn_a[at], drawn_b[at]) = (a[pair], b[pair]);
+            for at in 0..rounds {
+                let round = random.below(rounds);
+                for (drawn, series) in drawn.iter_mut().zip(series) {
+                    drawn[at] = series[round];
+                }
             }
-            median(&mut drawn_a) / median(&mut drawn_b)
+            of(&mut drawn)
         })
         .collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    Estimate {
-        value: median(&mut a.to_vec()) / median(&mut b.to_vec()),
-        low: ratios[RESAMPLES * 25 / 1000],
-        high: ratios[RESAMPLES * 975 / 1000 - 1],
-    }
+    values.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (values[RESAMPLES * 25 / 1000], values[RESAMPLES * 975 / 1000 - 1]);
+    Estimate { value, low, high }
 }
 
 /// The middle of `values`, which it reorders.
@@ -43,10 +58,10 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 }
 
 /// SplitMix64: the same draws at every run, so that two reports differ by what they measured.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
