@@ -38,7 +38,7 @@ use crate::{
 pub(crate) const SERVE: &str = "serve";
 
 const CONNECTIONS: [usize; 2] = [1, 32];
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 25;
 /// How long one contender is asked in one round, after a fifth of it to get warm.
 const SPAN: Duration = Duration::from_millis(250);
 

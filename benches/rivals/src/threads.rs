@@ -23,7 +23,7 @@ use crate::{
 
 /// Requests of each thread in a round: some ten milliseconds.
 const REQUESTS: usize = 20_000;
-const ROUNDS: usize = 101;
+const ROUNDS: usize = 61;
 
 pub(crate) fn report(setting: &Setting, contenders: &[Contender], effort: Effort) -> String {
     let (mut by_one, mut by_two) =
