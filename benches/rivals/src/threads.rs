@@ -1,0 +1,74 @@
+//! Two threads with one key: what a contender adds to a request then, and how much of a second thread is
+//! had of it.
+//!
+//! A request is made inside what is timed, as both threads would otherwise not be at it all the time;
+//! what that takes is in the bare service's figure as well, and so not in what is added.
+
+use std::{
+    hint::spin_loop,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    Effort,
+    contender::Contender,
+    in_process::{alone, minus},
+    setting::Setting,
+    statistics::ratio_of_medians,
+    table::{Table, interval},
+};
+
+/// Requests of each thread in a round: some ten milliseconds.
+const REQUESTS: usize = 20_000;
+const ROUNDS: usize = 61;
+
+pub(crate) fn report(setting: &Setting, contenders: &[Contender], effort: Effort) -> String {
+    let (mut by_one, mut by_two) =
+        (vec![Vec::new(); contenders.len()], vec![Vec::new(); contenders.len()]);
+    for round in 0..effort.rounds(ROUNDS) {
+        for place in 0..contenders.len() {
+            let at = (round + place) % contenders.len();
+            let handle = setting.runtime.handle();
+            by_one[at].push(time(&contenders[at], 1, handle));
+            by_two[at].push(time(&contenders[at], 2, handle));
+        }
+    }
+    let mut table = Table::new(
+        "In process, two threads, one key",
+        &["", "adds alone, ns", "adds beside another, ns", "two threads do, times one"],
+    );
+    for (at, contender) in contenders.iter().enumerate() {
+        let doubled: Vec<_> = by_one[at].iter().map(|time| time * 2.0).collect();
+        let scaling = interval(ratio_of_medians(&doubled, &by_two[at]), 2);
+        let added = |times: &[Vec<f64>]| match at {
+            0 => format!("({:.0} in all)", alone(&times[0]).value),
+            _ => interval(alone(&minus(&times[at], &times[0])), 0),
+        };
+        table.row(&[contender.name, &added(&by_one), &added(&by_two), &scaling]);
+    }
+    table.finish()
+}
+
+/// Nanoseconds that one request takes, as the mean of all threads.
+fn time(contender: &Contender, threads: usize, runtime: &Handle) -> f64 {
+    // They begin together, without being woken up for it.
+    let missing = AtomicUsize::new(threads);
+    let start = || {
+        missing.fetch_sub(1, Ordering::AcqRel);
+        while missing.load(Ordering::Acquire) > 0 {
+            spin_loop();
+        }
+    };
+    let run = || {
+        let _inside = runtime.enter();
+        contender.service.repeat(&contender.request(), REQUESTS, &start).as_nanos() as f64
+    };
+    let total: f64 = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|thread| thread.join().expect("no thread panics")).sum()
+    });
+    total / (threads * REQUESTS) as f64
+}
