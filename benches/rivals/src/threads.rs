@@ -21,19 +21,22 @@ use crate::{
     table::{Table, interval},
 };
 
-/// Requests of each thread in a round: some ten milliseconds.
-const REQUESTS: usize = 20_000;
-const ROUNDS: usize = 61;
+/// Nanoseconds of a thread's work in a round: less than a scheduler's slice, and the same for all, as what
+/// takes longer is interrupted more often.
+const SPAN: f64 = 3e6;
+const ROUNDS: usize = 201;
 
 pub(crate) fn report(setting: &Setting, contenders: &[Contender], effort: Effort) -> String {
     let (mut by_one, mut by_two) =
         (vec![Vec::new(); contenders.len()], vec![Vec::new(); contenders.len()]);
+    let handle = setting.runtime.handle();
+    let requests_in_span = |contender| (SPAN / time(contender, 1, 2_000, handle)) as usize;
+    let requests: Vec<_> = contenders.iter().map(requests_in_span).collect();
     for round in 0..effort.rounds(ROUNDS) {
         for place in 0..contenders.len() {
             let at = (round + place) % contenders.len();
-            let handle = setting.runtime.handle();
-            by_one[at].push(time(&contenders[at], 1, handle));
-            by_two[at].push(time(&contenders[at], 2, handle));
+            by_one[at].push(time(&contenders[at], 1, requests[at], handle));
+            by_two[at].push(time(&contenders[at], 2, requests[at], handle));
         }
     }
     let mut table = Table::new(
@@ -53,7 +56,7 @@ pub(crate) fn report(setting: &Setting, contenders: &[Contender], effort: Effort
 }
 
 /// Nanoseconds that one request takes, as the mean of all threads.
-fn time(contender: &Contender, threads: usize, runtime: &Handle) -> f64 {
+fn time(contender: &Contender, threads: usize, requests: usize, runtime: &Handle) -> f64 {
     // They begin together, without being woken up for it.
     let missing = AtomicUsize::new(threads);
     let start = || {
@@ -64,11 +67,11 @@ fn time(contender: &Contender, threads: usize, runtime: &Handle) -> f64 {
     };
     let run = || {
         let _inside = runtime.enter();
-        contender.service.repeat(&contender.request(), REQUESTS, &start).as_nanos() as f64
+        contender.service.repeat(&contender.request(), requests, &start).as_nanos() as f64
     };
     let total: f64 = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
         running.into_iter().map(|thread| thread.join().expect("no thread panics")).sum()
     });
-    total / (threads * REQUESTS) as f64
+    total / (threads * requests) as f64
 }
