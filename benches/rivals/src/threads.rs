@@ -6,8 +6,10 @@
 
 use std::{
     hint::spin_loop,
+    ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::Handle;
@@ -55,8 +57,35 @@ pub(crate) fn report(setting: &Setting, contenders: &[Contender], effort: Effort
     table.finish()
 }
 
+/// How often threads are set off again that did not run at the same time, as they may not on a machine that
+/// is busy: one behind the other, they would never meet.
+const ATTEMPTS: u32 = 100;
+
 /// Nanoseconds that one request takes, as the mean of all threads.
 fn time(contender: &Contender, threads: usize, requests: usize, runtime: &Handle) -> f64 {
+    for _ in 0..ATTEMPTS {
+        let spans = spans(contender, threads, requests, runtime);
+        let begun = |at: fn(_, _) -> _| spans.iter().map(|span| span.start).reduce(at);
+        let ended = |at: fn(_, _) -> _| spans.iter().map(|span| span.end).reduce(at);
+        let any = ended(Instant::max).zip(begun(Instant::min));
+        let all = ended(Instant::min).zip(begun(Instant::max));
+        let length = |span: Option<(Instant, Instant)>| {
+            span.map_or(Duration::ZERO, |(end, begin)| end.saturating_duration_since(begin))
+        };
+        if length(all).as_secs_f64() > 0.9 * length(any).as_secs_f64() {
+            let total: Duration = spans.iter().map(|span| span.end - span.start).sum();
+            return total.as_nanos() as f64 / (threads * requests) as f64;
+        }
+    }
+    panic!("{threads} threads never ran at the same time: the machine is too busy to measure");
+}
+
+fn spans(
+    contender: &Contender,
+    threads: usize,
+    requests: usize,
+    runtime: &Handle,
+) -> Vec<Range<Instant>> {
     // They begin together, without being woken up for it.
     let missing = AtomicUsize::new(threads);
     let start = || {
@@ -67,11 +96,10 @@ fn time(contender: &Contender, threads: usize, requests: usize, runtime: &Handle
     };
     let run = || {
         let _inside = runtime.enter();
-        contender.service.repeat(&contender.request(), requests, &start).as_nanos() as f64
+        contender.service.repeat(&contender.request(), requests, &start)
     };
-    let total: f64 = thread::scope(|scope| {
+    thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        running.into_iter().map(|thread| thread.join().expect("no thread panics")).sum()
-    });
-    total / (threads * requests) as f64
+        running.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    })
 }
