@@ -4,9 +4,10 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     hint::black_box,
+    ops::Range,
     pin::pin,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, response::IntoResponse, routing::Route};
@@ -149,9 +150,9 @@ pub(crate) trait InProcess: Send + Sync {
     /// What these requests take, which were made before; the service drops them.
     fn batch(&self, requests: Vec<Request<Body>>) -> Duration;
 
-    /// What `count` requests take, each made of the template, as a server makes one anew from what it
-    /// reads. `start` is called when all is warm, and returns when it is time.
-    fn repeat(&self, template: &Request<Body>, count: usize, start: &dyn Fn()) -> Duration;
+    /// From when to when `count` requests took, each made of the template, as a server makes one anew from
+    /// what it reads. `start` is called when all is warm, and returns when it is time.
+    fn repeat(&self, template: &Request<Body>, count: usize, start: &dyn Fn()) -> Range<Instant>;
 }
 
 struct Through<S>(S);
@@ -169,7 +170,7 @@ where
         before.elapsed()
     }
 
-    fn repeat(&self, template: &Request<Body>, count: usize, start: &dyn Fn()) -> Duration {
+    fn repeat(&self, template: &Request<Body>, count: usize, start: &dyn Fn()) -> Range<Instant> {
         let mut service = self.0.clone();
         for _ in 0..count / 16 {
             admitted(&mut service, copy(template));
@@ -179,7 +180,7 @@ where
         for _ in 0..count {
             admitted(&mut service, copy(template));
         }
-        before.elapsed()
+        before..stopwatch()
     }
 }
 
