@@ -82,7 +82,8 @@ def clocks(folder, few, many):
     for count in (few, many):
         text = (folder / f"clocks.{count}").read_text(errors="replace")
         runs.append(Counter(re.findall(r"sys_clock_gettime\s*\(\s*(\d+)", text)))
-    names = {"0": "CLOCK_REALTIME", "1": "CLOCK_MONOTONIC", "5": "CLOCK_REALTIME_COARSE"}
+    names = {"0": "CLOCK_REALTIME", "1": "CLOCK_MONOTONIC", "5": "CLOCK_REALTIME_COARSE",
+             "6": "CLOCK_MONOTONIC_COARSE"}
     read = {names.get(id, id): (runs[1][id] - runs[0][id]) / (many - few) for id in runs[0] | runs[1]}
     return {name: count for name, count in read.items() if abs(count) >= 0.01}
 
