@@ -99,6 +99,14 @@ impl Keys {
         self.store.find(digest_of(name)).await.unwrap().unwrap().id()
     }
 
+    /// Runs the statements, sees that they are a gap, and listens anew.
+    async fn gap(&mut self, sql: &str) {
+        self.site.run(sql).await;
+        let error = error_of(&mut self.feed).await;
+        assert!(error.contains("were altered"), "{sql}: {error}");
+        self.feed.listen().await.expect(sql);
+    }
+
     /// Runs the statements, and sees that these are told and nothing else: keys by their names, users by
     /// their numbers, and `*` for everything. `{k}` and the like stand for digests.
     async fn tells(&mut self, sql: &str, expected: &str) {
@@ -651,28 +659,30 @@ async fn a_migration_is_not_in_the_way() {
             "BEGIN; UPDATE auth_user SET is_active = false WHERE id = 3; \
              UPDATE knox_authtoken SET expiry = now() WHERE digest = '{k}'; \
              ALTER TABLE auth_user ADD COLUMN nick text NOT NULL DEFAULT ''; \
-             ALTER TABLE auth_user ALTER COLUMN is_active SET DEFAULT true; \
-             ALTER TABLE knox_authtoken ALTER COLUMN digest TYPE varchar(200); \
-             ALTER TABLE knox_authtoken ALTER COLUMN expiry TYPE timestamptz(3); COMMIT",
+             ALTER TABLE auth_user ALTER COLUMN username TYPE varchar(200); COMMIT",
             "3k",
         )
         .await;
-        keys.tells(
+        // Where it alters columns that count, all is read again.
+        keys.gap(
+            "BEGIN; UPDATE auth_user SET is_active = true WHERE id = 3; \
+             UPDATE knox_authtoken SET expiry = now(); \
+             ALTER TABLE auth_user ALTER COLUMN is_active SET DEFAULT true; \
+             ALTER TABLE knox_authtoken ALTER COLUMN digest TYPE varchar(200); \
+             ALTER TABLE knox_authtoken ALTER COLUMN expiry TYPE timestamptz(3); COMMIT",
+        )
+        .await;
+        keys.gap(
             "ALTER TABLE auth_user DROP COLUMN nick CASCADE; \
              ALTER TABLE knox_authtoken ALTER COLUMN user_id TYPE bigint; \
-             ALTER TABLE auth_user ALTER COLUMN id TYPE bigint; \
-             UPDATE auth_user SET is_active = true WHERE id = 3",
-            "3",
+             ALTER TABLE auth_user ALTER COLUMN id TYPE bigint",
         )
         .await;
+        keys.tells("UPDATE auth_user SET is_active = false WHERE id = 3", "3").await;
         // A column that counts is gone by its name: whatever is written counts.
-        keys.tells(
-            "ALTER TABLE auth_user RENAME COLUMN is_staff TO is_crew; \
-             UPDATE auth_user SET last_login = now()",
-            "123",
-        )
-        .await;
-        keys.site.run("ALTER TABLE auth_user RENAME COLUMN is_crew TO is_staff").await;
+        keys.gap("ALTER TABLE auth_user RENAME COLUMN is_staff TO is_crew").await;
+        keys.tells("UPDATE auth_user SET last_login = now()", "123").await;
+        keys.gap("ALTER TABLE auth_user RENAME COLUMN is_crew TO is_staff").await;
         keys.tells("UPDATE auth_user SET last_login = now()", "").await;
         if keys.is_smarter {
             // The function fails, and the write does not.
@@ -695,7 +705,7 @@ async fn a_migration_is_not_in_the_way() {
         let error = error_of(&mut keys.feed).await;
         assert!(error.contains("were altered"), "{error}");
         keys.feed.listen().await.unwrap();
-        keys.tells("UPDATE auth_user SET is_active = false WHERE id = 3", "3").await;
+        keys.tells("UPDATE auth_user SET is_active = true WHERE id = 3", "3").await;
         // And one that is gone is an error, for as long as it is.
         keys.site.run("ALTER TABLE auth_user RENAME TO new_user").await;
         error_of(&mut keys.feed).await;
@@ -703,6 +713,33 @@ async fn a_migration_is_not_in_the_way() {
         keys.site.run("ALTER TABLE new_user RENAME TO auth_user").await;
         keys.feed.listen().await.unwrap();
         assert_eq!(told(&mut keys.feed).await, []);
+    }
+}
+
+/// What a definition changes of every row, no row's trigger tells: the columns' own marks do.
+///
+/// Seen to fail, at each of them, without the columns in `standing`'s mark.
+#[tokio::test]
+async fn a_column_that_says_something_else_is_a_gap() {
+    for mut keys in Keys::both().await {
+        for sql in [
+            "ALTER TABLE auth_user ALTER COLUMN is_active TYPE boolean USING false",
+            "ALTER TABLE auth_user DROP COLUMN is_active; \
+             ALTER TABLE auth_user ADD COLUMN is_active boolean NOT NULL DEFAULT false",
+            "ALTER TABLE auth_user ADD COLUMN other boolean NOT NULL DEFAULT false; \
+             ALTER TABLE auth_user RENAME COLUMN is_active TO was_active; \
+             ALTER TABLE auth_user RENAME COLUMN other TO is_active",
+            "ALTER TABLE knox_authtoken ALTER COLUMN expiry TYPE timestamptz USING '2026-01-01'",
+        ] {
+            keys.gap(sql).await;
+        }
+        if keys.is_smarter {
+            let off =
+                "ALTER TABLE drf_smarterauthtoken ALTER COLUMN is_active TYPE boolean USING false";
+            keys.gap(off).await;
+        }
+        // Others are none, nor are statistics.
+        keys.tells("ALTER TABLE auth_user ADD COLUMN another int; ANALYZE auth_user", "").await;
     }
 }
 

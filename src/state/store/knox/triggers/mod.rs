@@ -119,6 +119,7 @@ impl Triggers {
             is_deferred: false,
             arguments,
             compared: &[],
+            counted: table.counts.clone(),
         };
         let of_rows = table.told.iter().map(move |(event, kind, subject)| {
             let keys = keys.clone().filter(|_| *kind == "token").unwrap_or_default();

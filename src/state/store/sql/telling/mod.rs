@@ -44,6 +44,8 @@ pub(in crate::state::store) struct Trigger {
     pub(in crate::state::store) arguments: Vec<String>,
     /// The columns that its condition compares; none for one without a condition.
     pub(in crate::state::store) compared: &'static [&'static str],
+    /// The columns of which a change counts. What a definition does to them no trigger tells of.
+    pub(in crate::state::store) counted: Vec<String>,
 }
 
 impl Telling {

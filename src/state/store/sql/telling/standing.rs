@@ -14,7 +14,8 @@ pub(in crate::state::store) const BEGIN_MENDING: &str = "BEGIN ISOLATION LEVEL R
 #[derive(Debug, Default)]
 pub(in crate::state::store) struct Found {
     /// Tells what stands apart from anything that was there before or comes after, the same text made
-    /// again included.
+    /// again included; and the columns that count from altered ones, and others under their names. To alter
+    /// a type, or to put another column in one's place, changes what every row says, and fires no trigger.
     pub(in crate::state::store) mark: String,
     /// Whether it is all as it should be.
     pub(in crate::state::store) is_whole: bool,
@@ -68,7 +69,10 @@ pub(in crate::state::store) fn standing(telling: &Telling) -> String {
         "SELECT coalesce(string_agg(mark, ',' ORDER BY name), '') AS mark, \
          bool_and(state = 'whole' AND has_function)::text AS is_whole, \
          {channel} AS channel, bool_and(has_function)::text AS has_functions, {missing}, {wrong}, {off} \
-         FROM (SELECT w.name, concat_ws(':', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin) AS mark, \
+         FROM (SELECT w.name, concat_ws(':', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, \
+         (SELECT string_agg(concat_ws('/', a.attnum, a.atttypid, a.xmin), ';' ORDER BY a.attnum) \
+         FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
+         AND a.attname::text = ANY (w.counted))) AS mark, \
          replace(p.prosrc, chr(13), '') IS NOT DISTINCT FROM f.body \
          AND p.proconfig IS NOT DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'] \
          AS has_function, \
@@ -84,7 +88,7 @@ pub(in crate::state::store) fn standing(telling: &Telling) -> String {
          ORDER BY 1) THEN 'wrong' \
          WHEN t.tgenabled <> 'A' THEN 'off' ELSE 'whole' END AS state \
          FROM (VALUES {triggers}) \
-         AS w (name, space, relation, bits, is_deferred, args, columns, function) \
+         AS w (name, space, relation, bits, is_deferred, args, columns, counted, function) \
          JOIN (VALUES {bodies}) AS f (name, body) ON f.name = w.function \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = {schema} \
          LEFT JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.space \
@@ -156,13 +160,16 @@ impl Trigger {
         let arguments = base16ct::lower::encode_string(arguments.as_bytes());
         let mut columns: Vec<String> = self.compared.iter().map(|name| literal(name)).collect();
         columns.sort_unstable();
+        let counted: Vec<String> = self.counted.iter().map(|name| literal(name)).collect();
         format!(
-            "({}, {}, {}, {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], {})",
+            "({}, {}, {}, {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], \
+             ARRAY[{}]::text[], {})",
             literal(&self.name),
             self.schema,
             self.relation,
             self.is_deferred,
             columns.join(", "),
+            counted.join(", "),
             literal(&telling.functions[self.function].name),
         )
     }
@@ -183,6 +190,7 @@ mod tests {
             is_deferred: false,
             arguments: Vec::new(),
             compared: &[],
+            counted: Vec::new(),
         };
         let function = Function { name: "f".into(), quoted: "s.f".into(), body: String::new() };
         Telling {
