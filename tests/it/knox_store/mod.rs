@@ -6,6 +6,7 @@ mod busy;
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;
+mod failover;
 #[cfg(feature = "test-util")]
 mod feed;
 mod holds;

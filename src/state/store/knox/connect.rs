@@ -13,7 +13,7 @@ use super::{
     place::{Place, Trouble, of_postgres},
     session::Pool,
 };
-use crate::state::store::error::StoreError;
+use crate::state::store::{error::StoreError, sql::primary::is_primary};
 
 /// A connection that was idle for longer is asked whether it still is one. One that was in use a moment
 /// ago is not, so that a lookup under load is one round trip.
@@ -92,7 +92,13 @@ pub(super) async fn try_once(target: &Target, patience: Duration) -> Result<(), 
 pub(super) fn pool(target: Target, options: &KnoxOptions) -> Pool {
     match target {
         Target::Sqlite(connect) => Pool::Sqlite(Arc::new(Following::of(connect, options))),
-        Target::Postgres(connect) => Pool::Postgres(lazily(options).connect_lazy_with(connect)),
+        Target::Postgres(connect) => {
+            // A name may come to stand for another server: a failover must not end at a standby.
+            let pool = lazily(options).after_connect(|connection, _| {
+                Box::pin(async move { is_primary(connection).await })
+            });
+            Pool::Postgres(pool.connect_lazy_with(connect))
+        }
         Target::MySql(connect) => {
             let pool = lazily(options).after_connect(|connection, _| {
                 Box::pin(async move {
