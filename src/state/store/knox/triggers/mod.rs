@@ -22,7 +22,9 @@
 //! 3. Whatever fails inside the function is told as everything, and the write goes on. A column that is not
 //!    there any more counts as one that was changed.
 //! 4. Names begin with `token_auth_knox1_`, where the number is that of what they do: another release's
-//!    stand beside them, and neither puts the other's right.
+//!    stand beside them, and neither puts the other's right. They end in a hash of the schema that knox's
+//!    table is in, and of the column by which a row is told: where tenants share one table of users, each
+//!    has triggers of its own on it.
 
 mod manage;
 mod text;
@@ -60,7 +62,7 @@ struct Table {
     name: String,
     /// Events, each with what is told of it: by which kind of payload, of which column.
     told: Vec<(&'static str, &'static str, String)>,
-    /// The columns of which a change counts.
+    /// The columns of which a change counts, the one by which a row is known first.
     counts: Vec<String>,
 }
 
@@ -91,8 +93,7 @@ impl Triggers {
     /// All that is to stand of them.
     fn telling(&self) -> Telling {
         let space = &self.tables[0].space;
-        let hash = base16ct::lower::encode_string(&Sha256::digest(space)[..4]);
-        let channel = format!("{PREFIX}changes_{hash}");
+        let channel = format!("{PREFIX}changes_{}", hash(space));
         let function = Function {
             name: format!("{PREFIX}tell_change"),
             quoted: format!("{}.{PREFIX}tell_change", Dialect::Postgres.quote(space)),
@@ -109,8 +110,10 @@ impl Triggers {
 
     fn triggers(&self, table: &Table) -> impl Iterator<Item = Trigger> {
         let keys = self.tables.iter().find(|table| table.label == KEYS).map(Table::quoted);
+        // No name holds a NUL.
+        let whose = hash(&format!("{}\0{}", self.tables[0].space, table.counts[0]));
         let trigger = move |event: &'static str, arguments| Trigger {
-            name: format!("{PREFIX}{}_{}", table.label, event.to_ascii_lowercase()),
+            name: format!("{PREFIX}{}_{}_{whose}", table.label, event.to_ascii_lowercase()),
             schema: literal(&table.space),
             relation: literal(&table.name),
             table: table.quoted(),
@@ -128,6 +131,11 @@ impl Triggers {
         });
         of_rows.chain([trigger("TRUNCATE", Vec::new())])
     }
+}
+
+/// What tells names apart, short enough for a name.
+fn hash(text: &str) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(text)[..4])
 }
 
 impl Table {
