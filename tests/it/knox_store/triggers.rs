@@ -842,3 +842,29 @@ async fn who_writes_meanwhile_is_waited_for() {
     run(&mut other, "COMMIT").await;
     feed.listen().await.unwrap();
 }
+
+/// A removal ends no write: whoever holds one of the tables and comes to another of them, in either order, has
+/// it before PostgreSQL looks whom to end, and the removal has its turn later. The printed one gives up by
+/// itself.
+///
+/// Seen to fail, by the writer's deadlock, with the timeout of five seconds that other changes have.
+#[tokio::test]
+async fn a_removal_ends_no_write() {
+    let (user, key) = ("UPDATE auth_user SET last_login = now()", "DELETE FROM knox_authtoken");
+    for (first, then) in [(user, key), (key, user)] {
+        let Some(Keys { site, store, .. }) = Keys::new(false).await else { return };
+        let mut writer = PgConnection::connect(&site.url).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {first}"))).execute(&mut writer).await.unwrap();
+        assert!(site.try_run(&store.trigger_removal().unwrap()).await.is_err(), "it gives up");
+        let removal = store.remove_triggers();
+        // What it does between takes longer than PostgreSQL waits before it looks for a deadlock.
+        let writes = async {
+            let sql = format!("SELECT pg_sleep(1.5); {then}; COMMIT");
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut writer).await
+        };
+        let (removed, written) = tokio::join!(removal, writes);
+        written.expect(first);
+        removed.expect(first);
+        assert_eq!(site.text(OURS).await.as_deref(), Some("0"));
+    }
+}
