@@ -49,11 +49,11 @@ impl KnoxOptions {
 
 impl KnoxStore {
     /// The statements that make the [triggers](KnoxOptions::expect_triggers) for these very tables, each
-    /// ended by `;`: for those who have the tables' owner run them. `None` on other databases than
-    /// PostgreSQL.
+    /// ended by `;`: for those who have the tables' owner run them, in one transaction. They put right
+    /// whatever stands of them. `None` on other databases than PostgreSQL.
     #[must_use]
     pub fn trigger_ddl(&self) -> Option<String> {
-        self.triggers.as_deref().map(|triggers| triggers.telling().ddl())
+        self.triggers.as_deref().map(|triggers| triggers.telling().ddl_anew())
     }
 
     /// The statement that takes the triggers away again, with the function that they call; also from a

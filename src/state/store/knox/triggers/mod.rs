@@ -124,12 +124,13 @@ impl Triggers {
             compared: &[],
             counted: table.counts.clone(),
         };
+        let of_table = trigger.clone();
         let of_rows = table.told.iter().map(move |(event, kind, subject)| {
             let keys = keys.clone().filter(|_| *kind == "token").unwrap_or_default();
             let first = [(*kind).to_owned(), subject.clone(), keys];
             trigger(event, first.into_iter().chain(table.counts.iter().cloned()).collect())
         });
-        of_rows.chain([trigger("TRUNCATE", Vec::new())])
+        of_rows.chain([of_table("TRUNCATE", Vec::new())])
     }
 }
 

@@ -59,6 +59,18 @@ impl Telling {
         text
     }
 
+    /// The same for one that may have some of them, or others under their names.
+    pub(in crate::state::store) fn ddl_anew(&self) -> String {
+        let mut text = self.make_functions();
+        for trigger in &self.triggers {
+            let Trigger { name, table, .. } = trigger;
+            text.push_str(&format!("DROP TRIGGER IF EXISTS {name} ON {table};\n\n"));
+            text.push_str(&self.create(trigger));
+            text.push_str(&trigger.enable());
+        }
+        text
+    }
+
     /// Where one feed's heartbeats come in; `number` tells it apart from all others.
     pub(in crate::state::store) fn heartbeats(&self, number: u64) -> String {
         format!("{}{number:016x}", self.alive)
