@@ -175,17 +175,18 @@ const TRIES: u32 = 10;
 const LOCKED: &str = "55P03";
 
 /// Takes a function away, and the triggers that call it. Whoever writes may hold one table and wait for
-/// another; so all are locked before anything is done, for less than the second in all after which PostgreSQL
-/// looks whom to end.
+/// another; so all are locked before anything is done, within half of the second in all after which
+/// PostgreSQL looks whom to end.
 fn removal(function: &str) -> String {
     let name = literal(&format!("{function}()"));
     format!(
-        "DO $remove$\nDECLARE\n    one regclass;\nBEGIN\n    \
-         PERFORM pg_catalog.set_config('lock_timeout', '500', true);\n    \
+        "DO $remove$\nDECLARE\n    one regclass;\n    \
+         until timestamptz := clock_timestamp() + interval '500 ms';\nBEGIN\n    \
          FOR one IN SELECT DISTINCT tgrelid::regclass FROM pg_catalog.pg_trigger\n    \
          WHERE tgfoid = pg_catalog.to_regprocedure({name}) ORDER BY 1 LOOP\n        \
-         EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one);\n        \
-         PERFORM pg_catalog.set_config('lock_timeout', '100', true);\n    \
+         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, \
+         1000 * extract(epoch FROM until - clock_timestamp()))::int::text, true);\n        \
+         EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one);\n    \
          END LOOP;\n    \
          DROP FUNCTION IF EXISTS {function}() CASCADE;\nEND $remove$;\n"
     )
