@@ -14,7 +14,10 @@ use tower_token_auth::{
     },
 };
 
-use crate::support::site::{Kind, Site};
+use crate::support::{
+    server::Server,
+    site::{Kind, Site},
+};
 
 /// Long enough that a test which waits for it has failed.
 const FOREVER: Duration = Duration::from_secs(30);
@@ -339,7 +342,7 @@ async fn what_does_not_count_is_not_told() {
 /// undone in it not at all.
 ///
 /// Seen to fail with a limit of 63, without the count, without the look at what was told, and, at what somebody
-/// else has set, by the write's own failure without the function's `EXCEPTION`.
+/// else has set, without the transaction's number before it.
 #[tokio::test]
 async fn a_transaction_is_told_as_a_whole() {
     for mut keys in Keys::both().await {
@@ -360,7 +363,7 @@ async fn a_transaction_is_told_as_a_whole() {
         assert_eq!((heard.len(), heard.last()), (65, Some(&Heard::Everything)));
         // Whoever has set what the function keeps, to whatever it is.
         let setting = format!(
-            "SET token_auth.{} = 'none'; {one}",
+            "SET token_auth.{} = '-'; {one}",
             keys.store
                 .trigger_ddl()
                 .unwrap()
@@ -371,7 +374,9 @@ async fn a_transaction_is_told_as_a_whole() {
                 .next()
                 .unwrap()
         );
-        keys.tells(&setting, "*").await;
+        for kept in ["none", "[\"*\"]", "1 [\"*\"]", "[\"o1\"]"] {
+            keys.tells(&setting.replace("'-'", &format!("'{kept}'")), "1").await;
+        }
     }
 }
 
@@ -815,6 +820,79 @@ async fn a_column_that_says_something_else_is_a_gap() {
         // Others are none, nor are statistics.
         keys.tells("ALTER TABLE auth_user ADD COLUMN another int; ANALYZE auth_user", "").await;
     }
+}
+
+/// A table that comes to stand before the users on the path is the one that lookups ask, and the triggers are
+/// on another.
+///
+/// Seen to fail without `called` in `standing`.
+#[tokio::test]
+async fn a_table_that_hides_another_is_a_gap() {
+    let Some(site) = Site::new(Kind::Postgres, false).await else { return };
+    let Some(before) = Site::empty(Kind::Postgres).await else { return };
+    let own = site.text("SELECT current_schema()::text").await.unwrap();
+    let first = before.text("SELECT current_schema()::text").await.unwrap();
+    let url = site.url.replace(&own, &format!("{first}%2C{own}"));
+    let store = Site::options().install_triggers().open(&url).await.unwrap();
+    let mut feed = store.feed();
+    feed.listen().await.unwrap();
+    assert_eq!(told(&mut feed).await, []);
+    before.run(&format!("CREATE TABLE auth_user (LIKE {own}.auth_user)")).await;
+    assert!(error_of(&mut feed).await.contains("were altered"));
+    let error = feed.listen().await.unwrap_err().to_string();
+    assert!(error.contains("first on the search_path"), "{error}");
+    before.run("DROP TABLE auth_user").await;
+    feed.listen().await.unwrap();
+}
+
+/// On a table that others inherit from, or that is none, triggers would not tell of every row.
+///
+/// Seen to fail without `UNFIT` in `standing`: of the heir's rows nothing is told.
+#[tokio::test]
+async fn tables_that_triggers_would_not_cover_are_refused() {
+    let Some(Keys { site, mut feed, .. }) = Keys::new(false).await else { return };
+    site.run("CREATE TABLE heir () INHERITS (auth_user)").await;
+    assert!(error_of(&mut feed).await.contains("were altered"));
+    let error = feed.listen().await.unwrap_err().to_string();
+    assert!(error.contains("inherited from"), "{error}");
+    site.run("DROP TABLE heir").await;
+    feed.listen().await.unwrap();
+    site.run(
+        "ALTER TABLE auth_user RENAME TO people; CREATE VIEW auth_user AS SELECT * FROM people",
+    )
+    .await;
+    error_of(&mut feed).await;
+    let error = feed.listen().await.unwrap_err().to_string();
+    assert!(error.contains("is a view"), "{error}");
+}
+
+/// Where not everybody may notify, a trigger would fail whoever writes: none is made, and those that are there
+/// are no feed's to rest on.
+///
+/// Seen to fail without `SILENCED` in `standing`: the triggers are made, and a write fails.
+#[tokio::test]
+async fn where_nobody_may_notify_nothing_is_made() {
+    let Some(server) = Server::start() else { return };
+    let run = async |sql: &str| {
+        let mut link = PgConnection::connect(&server.url()).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut link).await
+    };
+    let tables = include_str!("../support/site/postgres.sql").split("-- smarter").next().unwrap();
+    run(&format!("{tables}; REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC")).await.unwrap();
+    let store = Site::options().install_triggers().open(&server.url()).await.unwrap();
+    let error = store.feed().listen().await.unwrap_err().to_string();
+    assert!(error.contains("GRANT EXECUTE ON FUNCTION pg_notify"), "{error}");
+    run("CREATE ROLE django; GRANT ALL ON auth_user TO django").await.unwrap();
+    let user = "SET ROLE django; INSERT INTO auth_user VALUES \
+                (1, '', NULL, true, 'a', '', '', '', true, true, now()); \
+                UPDATE auth_user SET is_active = false";
+    run(user).await.unwrap();
+    run("GRANT EXECUTE ON FUNCTION pg_notify TO PUBLIC").await.unwrap();
+    let mut feed = store.feed();
+    feed.listen().await.unwrap();
+    run("REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC").await.unwrap();
+    assert!(error_of(&mut feed).await.contains("were altered"));
+    assert!(feed.listen().await.is_err());
 }
 
 /// They are made beside whoever reads, and give up on whoever writes.

@@ -141,6 +141,7 @@ fn triggers(table: &'static Table, names: &impl Fn(&str) -> String) -> Vec<Trigg
             arguments: arguments.iter().map(ToString::to_string).collect(),
             compared: if event == "UPDATE" { table.columns } else { &[] },
             counted: table.columns.iter().map(ToString::to_string).collect(),
+            called: String::new(),
         }
     };
     let subject = [table.letter, table.subject];

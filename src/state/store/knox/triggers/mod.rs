@@ -58,6 +58,8 @@ pub(super) struct Triggers {
 struct Table {
     /// What its triggers are called by.
     label: &'static str,
+    /// As the store's statements call it.
+    called: String,
     space: String,
     name: String,
     /// Events, each with what is told of it: by which kind of payload, of which column.
@@ -83,8 +85,9 @@ impl Triggers {
                 )),
             };
         }
-        let (quoted, mut tables): (Vec<_>, Vec<_>) = tables(schema, options).into_iter().unzip();
-        for (table, (space, name)) in tables.iter_mut().zip(places(session, quoted).await?) {
+        let mut tables = tables(schema, options);
+        let called = tables.iter().map(|table| table.called.clone()).collect();
+        for (table, (space, name)) in tables.iter_mut().zip(places(session, called).await?) {
             (table.space, table.name) = (space, name);
         }
         Ok(Some(Self { wanted: options.triggers, tables }))
@@ -123,6 +126,7 @@ impl Triggers {
             arguments,
             compared: &[],
             counted: table.counts.clone(),
+            called: table.called.clone(),
         };
         let of_table = trigger.clone();
         let of_rows = table.told.iter().map(move |(event, kind, subject)| {
@@ -150,11 +154,15 @@ impl Table {
 /// What Smarter's table of keys is called by.
 const KEYS: &str = "smarter_keys";
 
-/// The tables as the store's statements call them, each with what is told of it. What a release or a schema
+/// The tables, each with what is told of it. What a release or a schema
 /// has told of one table in another way is under another label.
-fn tables(schema: &Schema, options: &KnoxOptions) -> Vec<(String, Table)> {
-    let table = |label, told: &[(&'static str, &'static str, &str)], counts: &[&str]| Table {
+fn tables(schema: &Schema, options: &KnoxOptions) -> Vec<Table> {
+    let table = |called: &str,
+                 label,
+                 told: &[(&'static str, &'static str, &str)],
+                 counts: &[&str]| Table {
         label,
+        called: called.into(),
         space: String::new(),
         name: String::new(),
         told: told.iter().map(|(event, kind, column)| (*event, *kind, (*column).into())).collect(),
@@ -163,23 +171,24 @@ fn tables(schema: &Schema, options: &KnoxOptions) -> Vec<(String, Table)> {
     let changed = |kind, column| [("UPDATE", kind, column), ("DELETE", kind, column)];
     let (tokens, kind) =
         if schema.smarter.is_some() { ("smarter_tokens", "token") } else { ("tokens", "digest") };
-    let tokens = table(tokens, &changed(kind, "digest"), &["digest", "user_id", "expiry"]);
+    let tokens =
+        table(&schema.tokens, tokens, &changed(kind, "digest"), &["digest", "user_id", "expiry"]);
     let Owners { has_staff, has_superusers, is_padded, .. } = schema.owners;
     let mut flags = vec![&*options.owner_id, "is_active"];
     flags.extend(has_staff.then_some("is_staff"));
     flags.extend(has_superusers.then_some("is_superuser"));
     // Where a column fills an id up with blanks, it is not as this store tells it.
     let kind = if is_padded { "all" } else { "o" };
-    let owners = table("owners", &changed(kind, &options.owner_id), &flags);
-    let mut tables = vec![(schema.tokens.clone(), tokens), (schema.owners.table.clone(), owners)];
+    let owners = table(&schema.owners.table, "owners", &changed(kind, &options.owner_id), &flags);
+    let mut tables = vec![tokens, owners];
     if let Some(Smarter { keys, profiles, .. }) = &schema.smarter {
         let counts = ["authtoken_ptr_id", "key_id", "is_active", "user_profile_id"];
-        tables.push((keys.clone(), table(KEYS, &changed("k", "key_id"), &counts)));
+        tables.push(table(keys, KEYS, &changed("k", "key_id"), &counts));
         let user = if is_padded { "all" } else { "o" };
         let told =
             [("INSERT", user, "user_id"), ("UPDATE", "all", "id"), ("DELETE", user, "user_id")];
         let counts = ["id", "user_id", "account_id"];
-        tables.push((profiles.clone(), table("smarter_profiles", &told, &counts)));
+        tables.push(table(profiles, "smarter_profiles", &told, &counts));
     }
     tables
 }
@@ -241,7 +250,7 @@ mod tests {
             owners,
             smarter: is_smarter.then_some(smarter),
         };
-        let tables = tables(&schema, &options).into_iter().map(|(_, table)| table);
+        let tables = tables(&schema, &options).into_iter();
         let named = |table| Table { space: "s".into(), name: "t".into(), ..table };
         Triggers { wanted: Wanted::No, tables: tables.map(named).collect() }
     }

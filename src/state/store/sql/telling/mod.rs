@@ -46,6 +46,9 @@ pub(in crate::state::store) struct Trigger {
     pub(in crate::state::store) compared: &'static [&'static str],
     /// The columns of which a change counts. What a definition does to them no trigger tells of.
     pub(in crate::state::store) counted: Vec<String>,
+    /// The table as the store's statements call it, which may be another one by the path on which names are
+    /// looked up; empty where they name its schema.
+    pub(in crate::state::store) called: String,
 }
 
 impl Telling {
