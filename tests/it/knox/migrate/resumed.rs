@@ -146,6 +146,9 @@ async fn what_was_ended_since_is_told() {
         let printed = run(&django.url, &target, more);
         assert_eq!(counted(&printed, "there already"), 8, "{printed}");
         assert_eq!(counted(&printed, "ended at Django since"), 5, "{printed}");
+        let ended = [&inactive, &expired, &of_bob, &renamed, &unreadable];
+        let named = ended.iter().filter(|key| printed.contains(&key.digest[124..])).count();
+        assert!(named >= 3, "{printed}");
         assert_eq!(counted(&printed, "not moved"), 1, "{printed}");
     }
     let (auth, _guard) = target.auth().await;
