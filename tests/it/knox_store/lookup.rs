@@ -44,7 +44,7 @@ async fn a_row_is_found_with_its_owner() {
 /// MySQL's collation finds both of them by the digest as it is asked for: the one in another case, and, where a
 /// column is wide enough for it, the one with a blank behind it.
 ///
-/// Seen to fail on MariaDB, at each, without the comparison of bytes.
+/// Seen to fail on MariaDB without the comparison of bytes in `rows_of`.
 #[tokio::test]
 async fn a_digest_in_another_case_or_with_trailing_blanks_is_refused() {
     let hex = digest().to_hex();

@@ -82,12 +82,9 @@ impl KnoxStore {
         loop {
             let mut session = self.pool.session().await.map_err(failure::of)?;
             let connection = session.postgres().ok_or_else(not_postgres)?;
-            let error = match connection.execute(sqlx::raw_sql(sql.clone())).await {
-                Ok(_) => {
-                    session.release();
-                    return Ok(());
-                }
-                Err(error) => error,
+            let Err(error) = connection.execute(sqlx::raw_sql(sql.clone())).await else {
+                session.release();
+                return Ok(());
             };
             session.rollback().await;
             tries -= 1;

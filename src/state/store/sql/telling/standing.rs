@@ -111,7 +111,7 @@ pub(in crate::state::store) fn standing(telling: &Telling) -> String {
          FROM unnest(ARRAY[{CALLED}]) AS one) THEN '{SILENCED}' \
          WHEN c.relkind <> 'r' OR EXISTS (SELECT 1 FROM pg_catalog.pg_inherits AS i \
          WHERE i.inhparent = c.oid) THEN '{UNFIT}' \
-         WHEN w.called <> '' AND pg_catalog.to_regclass(w.called)::oid IS DISTINCT FROM c.oid \
+         WHEN w.called <> '' AND pg_catalog.to_regclass(nullif(w.called, ''))::oid IS DISTINCT FROM c.oid \
          THEN 'hidden' ELSE '' END AS trouble, \
          CASE WHEN t.oid IS NULL THEN 'missing' \
          WHEN t.tgtype <> w.bits OR t.tgargs <> w.args OR t.tginitdeferred <> w.is_deferred \
