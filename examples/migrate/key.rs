@@ -23,11 +23,11 @@ pub(crate) async fn import(
     as_other: bool,
     target: &Target,
     memory: &KeyManager,
-) -> Result<(Record, Fate), KeyError> {
+) -> Result<(Option<Record>, Fate), KeyError> {
     let keys = match &target.keys {
         Some(keys) if target.is_dry => {
             if let Some(fate) = there(&record, keys).await? {
-                return Ok((record, fate));
+                return Ok((Some(record), fate));
             }
             memory
         }
@@ -43,7 +43,7 @@ pub(crate) async fn import(
         Err(error) if error.is_invalid() => Fate::Left(error.to_string()),
         Err(error) => return Err(error),
     };
-    Ok((record, fate))
+    Ok((Some(record), fate))
 }
 
 fn imported(record: &Record) -> ImportedKey {

@@ -14,6 +14,7 @@ mod moving;
 mod print;
 mod report;
 mod target;
+mod task;
 mod there;
 
 use std::{env, error::Error, process::ExitCode};
@@ -65,9 +66,9 @@ async fn move_all(table: &TokenTable, target: &Target) -> Result<(), Box<dyn Err
         let mut after = None;
         loop {
             let page = table.page(after.as_ref(), PAGE).await?;
-            moving::all(page.rows, target, &mut report).await?;
+            after = page.next.clone();
+            moving::all(page, target, &mut report).await?;
             bar.show(report.seen());
-            after = page.next;
             if after.is_none() {
                 return Ok(());
             }

@@ -4,21 +4,21 @@ use std::{collections::HashMap, error::Error, time::SystemTime};
 
 use futures_util::{StreamExt as _, stream};
 use tower_token_auth::{
-    Authenticator, DigestAlgorithm, KeyError, MemoryStore, Owner, Record, store::StoreError,
+    Authenticator, DigestAlgorithm, KeyError, MemoryStore, Owner, store::TokenPage,
 };
 
 use super::{
     key,
-    report::{Fate, Report},
+    report::Report,
     target::{AT_A_TIME, Target},
-    there,
+    task::Task,
 };
 
 const OTHER_OWNER: &str = "the new database has another owner of this id, by the username";
 
 #[expect(clippy::disallowed_methods, reason = "the library reads time through a clock")]
 pub(crate) async fn all(
-    rows: Vec<Result<Record, StoreError>>,
+    page: TokenPage,
     target: &Target,
     report: &mut Report,
 ) -> Result<(), Box<dyn Error>> {
@@ -27,19 +27,19 @@ pub(crate) async fn all(
     let memory = MemoryStore::with_algorithm(DigestAlgorithm::Sha512);
     let (memory, _guard) = Authenticator::builder(memory).build()?;
     let memory = memory.keys();
-    let (mut records, mut others) = (Vec::new(), HashMap::new());
-    for row in rows {
+    let (mut tasks, mut others) = (Vec::new(), HashMap::new());
+    for (row, digest) in page.rows.into_iter().zip(page.digests) {
+        let leave = |record, reason| Task::Leave(record, digest, reason);
         let record = match row {
             Ok(record) => record,
             Err(error) => {
                 let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-                report.count(None, Fate::Left(reason));
+                tasks.push(leave(None, reason));
                 continue;
             }
         };
         if record.key().is_expired_at(now) {
-            let fate = there::expired(&record, target).await?;
-            report.count(Some(&record), fate);
+            tasks.push(leave(Some(record), "it has expired".into()));
             continue;
         }
         let owner = key::owner(&record);
@@ -49,18 +49,17 @@ pub(crate) async fn all(
         }
         let stored = others[owner.id()].as_ref();
         if stored.is_some_and(|stored| stored.username() != owner.username()) {
-            report.count(Some(&record), Fate::Left(OTHER_OWNER.into()));
+            tasks.push(leave(Some(record), OTHER_OWNER.into()));
         } else {
             let as_other = stored.is_some_and(|stored| *stored != owner);
-            records.push((record, as_other));
+            tasks.push(Task::Import(record, as_other));
         }
     }
-    let import = |(record, as_other)| key::import(record, as_other, target, &memory);
-    let moved = stream::iter(records).map(import);
-    let mut moved = moved.buffer_unordered(AT_A_TIME);
-    while let Some(done) = moved.next().await {
+    let done = stream::iter(tasks).map(|task| task.done(target, &memory));
+    let mut done = done.buffer_unordered(AT_A_TIME);
+    while let Some(done) = done.next().await {
         let (record, fate) = done?;
-        report.count(Some(&record), fate);
+        report.count(record.as_ref(), fate);
     }
     Ok(())
 }

@@ -2,20 +2,31 @@
 
 use std::time::SystemTime;
 
-use tower_token_auth::{KeyError, KeyFilter, KeyManager, Page, Record, Status};
+use tower_token_auth::{KeyError, KeyFilter, KeyManager, Page, Record, Status, TokenDigest};
 
 use super::{report::Fate, target::Target};
 
 pub(crate) const TAKEN: &str = "another key in the new database has its digest or its id";
 
-/// What becomes of a row that has expired at Django.
-pub(crate) async fn expired(record: &Record, target: &Target) -> Result<Fate, KeyError> {
-    if let Some(keys) = &target.keys
-        && let Some(there @ Fate::There { ended: true }) = there(record, keys).await?
+/// What becomes of a row that is not moved: where its key is there and still good, that is told. A row that
+/// can't be read any more is no good at Django either.
+pub(crate) async fn left(
+    record: Option<Record>,
+    digest: Option<TokenDigest>,
+    reason: String,
+    target: &Target,
+) -> Result<(Option<Record>, Fate), KeyError> {
+    if let (Some(keys), Some(digest)) = (&target.keys, digest)
+        && let filter = KeyFilter::all().digest(digest)
+        && let Some(found) = keys.list(filter, Page::first(1)).await?.keys.into_iter().next()
+        && match &record {
+            Some(record) => found.owner().id() == record.owner().id() && is_ended(record, &found),
+            None => is_usable(&found),
+        }
     {
-        return Ok(there);
+        return Ok((record.or(Some(found)), Fate::There { ended: true }));
     }
-    Ok(Fate::Left("it has expired".into()))
+    Ok((record, Fate::Left(reason)))
 }
 
 /// What the new database has to say about it without being changed.
@@ -37,9 +48,11 @@ pub(crate) async fn there(record: &Record, keys: &KeyManager) -> Result<Option<F
 
 /// Whether a key was ended at Django since it was moved, and is still good in the new database: nobody
 /// ends it there but its people, as it may have been made good again.
-#[expect(clippy::disallowed_methods, reason = "the library reads time through a clock")]
 pub(crate) fn is_ended(record: &Record, there: &Record) -> bool {
-    let now = SystemTime::now().into();
-    let is_usable = |record: &Record| record.status_at(now) == Status::Usable;
     is_usable(there) && !is_usable(record)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the library reads time through a clock")]
+fn is_usable(record: &Record) -> bool {
+    record.status_at(SystemTime::now().into()) == Status::Usable
 }

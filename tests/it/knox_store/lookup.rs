@@ -6,7 +6,7 @@ use tower_token_auth::{
 };
 
 use super::{digest, issue, on_each};
-use crate::support::site::{KINDS, Site};
+use crate::support::site::{KINDS, Kind, Site};
 
 #[tokio::test]
 async fn a_row_is_found_with_its_owner() {
@@ -41,23 +41,40 @@ async fn a_row_is_found_with_its_owner() {
     .await;
 }
 
-/// MySQL's collation finds both of them by the digest as it is asked for.
+/// MySQL's collation finds both of them by the digest as it is asked for: the one in another case, and, where a
+/// column is wide enough for it, the one with a blank behind it.
 ///
-/// Seen to fail on MariaDB without the comparison of bytes.
+/// Seen to fail on MariaDB without the comparison of bytes in `rows_of`.
 #[tokio::test]
 async fn a_digest_in_another_case_or_with_trailing_blanks_is_refused() {
     let hex = digest().to_hex();
-    for other in [hex.to_uppercase(), format!("{} ", &hex[..127])] {
+    for other in [hex.to_uppercase(), format!("{hex} ")] {
         on_each(async |site, is_smarter| {
+            let is_wide = other.len() > 128;
+            match site.kind {
+                // It alters no column that another one refers to, as Smarter's does.
+                Kind::MySql if is_wide && is_smarter => return,
+                Kind::MySql => {
+                    let wider = "ALTER TABLE knox_authtoken MODIFY digest varchar(200) NOT NULL";
+                    if is_wide {
+                        site.run(wider).await;
+                    }
+                }
+                Kind::Postgres => {
+                    let wider = |table, column| {
+                        format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE varchar(200)")
+                    };
+                    site.run(&wider("knox_authtoken", "digest")).await;
+                    if is_smarter {
+                        site.run(&wider("drf_smarterauthtoken", "authtoken_ptr_id")).await;
+                    }
+                }
+                Kind::Sqlite => {}
+            }
             issue(&site, is_smarter, &other, "NULL").await;
             let store = site.store().await;
-            let asked = match other.ends_with(' ') {
-                // What it would be without the blank is no digest.
-                true => return assert_eq!(store.find_many(&[digest()]).await.unwrap().len(), 0),
-                false => digest(),
-            };
-            assert!(store.find(asked).await.unwrap().is_none(), "{:?}", site.kind);
-            assert!(store.find_many(&[asked]).await.unwrap().is_empty(), "{:?}", site.kind);
+            assert!(store.find(digest()).await.unwrap().is_none(), "{:?}", site.kind);
+            assert!(store.find_many(&[digest()]).await.unwrap().is_empty(), "{:?}", site.kind);
         })
         .await;
     }

@@ -6,6 +6,8 @@ mod busy;
 #[cfg(feature = "test-util")]
 mod conforms;
 mod expiry;
+#[cfg(feature = "postgres")]
+mod failover;
 #[cfg(feature = "test-util")]
 mod feed;
 mod holds;

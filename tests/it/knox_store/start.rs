@@ -105,3 +105,26 @@ async fn connections_that_do_not_commit_are_set_right_or_refused() {
     site.run("DELETE FROM knox_authtoken").await;
     assert!(store.find(super::digest()).await.unwrap().is_none());
 }
+
+/// As PgBouncer refuses what it does not know.
+///
+/// Seen to fail without the words in `advice`.
+#[tokio::test]
+async fn a_pooler_that_refuses_is_told_from_a_server() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pooler = async {
+        let (mut client, _) = listener.accept().await.unwrap();
+        assert!(client.read(&mut [0; 1_024]).await.unwrap() > 0);
+        let said = "SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: extra_float_digits\0\0";
+        let length = u32::try_from(said.len() + 4).unwrap();
+        client.write_all(b"E").await.unwrap();
+        client.write_all(&length.to_be_bytes()).await.unwrap();
+        client.write_all(said.as_bytes()).await.unwrap();
+    };
+    let url = format!("postgres://user:hunter2@127.0.0.1:{port}/db?sslmode=disable");
+    let (opened, ()) = tokio::join!(tower_token_auth::KnoxStore::open(&url), pooler);
+    let message = opened.unwrap_err().to_string();
+    assert!(message.contains("session mode") && !message.contains("hunter2"), "{message}");
+}

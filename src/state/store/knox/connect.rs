@@ -13,7 +13,7 @@ use super::{
     place::{Place, Trouble, of_postgres},
     session::Pool,
 };
-use crate::state::store::error::StoreError;
+use crate::state::store::{error::StoreError, sql::primary::is_primary};
 
 /// A connection that was idle for longer is asked whether it still is one. One that was in use a moment
 /// ago is not, so that a lookup under load is one round trip.
@@ -48,9 +48,11 @@ impl Target {
                 Self::MySql(connect.pipes_as_concat(false))
             }
             _ if url.starts_with("sqlite:") => {
-                Self::Sqlite(SqliteConnectOptions::from_str(url).map_err(unreadable)?)
+                Self::Sqlite(absolute(SqliteConnectOptions::from_str(url).map_err(unreadable)?))
             }
-            None if !url.is_empty() => Self::Sqlite(SqliteConnectOptions::new().filename(url)),
+            None if !url.is_empty() => {
+                Self::Sqlite(absolute(SqliteConnectOptions::new().filename(url)))
+            }
             _ => {
                 return Err(StoreError::unusable(
                     "the Django database's location is no URL of `postgres://`, `mysql://`, \
@@ -69,6 +71,17 @@ impl Target {
                 format!("`{database}` at {}:{}", connect.get_host(), connect.get_port())
             }
         })
+    }
+}
+
+/// The process may change its folder before a later connection is made. One in memory has a name that is no
+/// path.
+fn absolute(connect: SqliteConnectOptions) -> SqliteConnectOptions {
+    let path = connect.get_filename();
+    let is_path = !path.starts_with(":memory:") && !path.to_string_lossy().starts_with("file:");
+    match std::path::absolute(path) {
+        Ok(whole) if is_path => connect.filename(whole),
+        _ => connect,
     }
 }
 
@@ -92,7 +105,13 @@ pub(super) async fn try_once(target: &Target, patience: Duration) -> Result<(), 
 pub(super) fn pool(target: Target, options: &KnoxOptions) -> Pool {
     match target {
         Target::Sqlite(connect) => Pool::Sqlite(Arc::new(Following::of(connect, options))),
-        Target::Postgres(connect) => Pool::Postgres(lazily(options).connect_lazy_with(connect)),
+        Target::Postgres(connect) => {
+            // A name may come to stand for another server: a failover must not end at a standby.
+            let pool = lazily(options).after_connect(|connection, _| {
+                Box::pin(async move { is_primary(connection).await })
+            });
+            Pool::Postgres(pool.connect_lazy_with(connect))
+        }
         Target::MySql(connect) => {
             let pool = lazily(options).after_connect(|connection, _| {
                 Box::pin(async move {
@@ -126,4 +145,25 @@ fn lazily<DB: Database>(options: &KnoxOptions) -> PoolOptions<DB> {
                 Ok(true)
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen to fail without `absolute`.
+    #[test]
+    fn a_file_is_named_wherever_the_process_goes() {
+        let here = std::env::current_dir().unwrap();
+        let file = |url| match Target::parse(url) {
+            Ok(Target::Sqlite(connect)) => connect.get_filename().to_owned(),
+            _ => panic!("{url} is no file"),
+        };
+        for url in ["some/db.sqlite3", "sqlite:some/db.sqlite3", "sqlite:some/db.sqlite3?mode=ro"] {
+            assert_eq!(file(url), here.join("some/db.sqlite3"));
+        }
+        assert_eq!(file("sqlite:/some/db"), std::path::Path::new("/some/db"));
+        assert!(file("sqlite::memory:").is_relative());
+        assert!(file(":memory:").is_relative());
+    }
 }

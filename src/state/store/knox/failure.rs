@@ -69,6 +69,13 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether these words are in what the server said of itself.
+    pub(super) fn says(&self, words: &str) -> bool {
+        self.message.as_deref().is_some_and(|message| message.contains(words))
+    }
+}
+
 /// SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_sqlstate(code: &str) -> Meaning {
     match (code, code.get(..2).unwrap_or_default()) {

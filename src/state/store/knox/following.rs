@@ -72,6 +72,11 @@ impl Following {
         self.path.as_deref().and_then(FileId::of)
     }
 
+    /// How many connections there may be.
+    pub(super) fn size(&self) -> u32 {
+        self.opened().pool.options().get_max_connections()
+    }
+
     /// The connections to what stands in its place now.
     pub(super) async fn pool(&self) -> Result<SqlitePool, sqlx::Error> {
         if let Some(pool) = self.standing() {

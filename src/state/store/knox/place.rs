@@ -92,6 +92,12 @@ fn connecting(error: &sqlx::Error) -> String {
 /// What the server said, and what to do.
 fn advice(refusal: &Refusal) -> String {
     let what = match refusal.meaning {
+        // PgBouncer's words.
+        _ if refusal.says("startup parameter") => {
+            "a pooler stands before it: it has to be one in session mode, and to let the parameters \
+             `options` and `extra_float_digits` pass, as by `ignore_startup_parameters`; or name the \
+             server itself"
+        }
         Meaning::NoRights => {
             "grant the role SELECT on knox's table, the users' table and, with Smarter, its tables of \
              keys, profiles, accounts and clients' keys"

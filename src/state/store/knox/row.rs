@@ -174,3 +174,74 @@ impl Reader<'_> {
 fn garbage(column: &str, reason: &str) -> StoreError {
     StoreError::other(format!("a row can't be read: column {column} is wrong: {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            KnoxOptions,
+            dialect::Dialect,
+            ids::Ids,
+            schema::{Owners, Smarter},
+        },
+        *,
+    };
+
+    fn schema(is_smarter: bool) -> Schema {
+        let smarter = Smarter {
+            keys: String::new(),
+            profiles: String::new(),
+            links: None,
+            account_ids: Ids::Numbers,
+            profile_ids: Ids::Numbers,
+            platform: None,
+        };
+        let owners = Owners {
+            table: String::new(),
+            id: String::new(),
+            ids: Ids::Numbers,
+            is_padded: false,
+            username: String::new(),
+            has_staff: true,
+            has_superusers: true,
+        };
+        Schema {
+            dialect: Dialect::Postgres,
+            zone: KnoxOptions::default().zone,
+            tokens: String::new(),
+            owners,
+            smarter: is_smarter.then_some(smarter),
+        }
+    }
+
+    /// Where a column of Django's is never NULL, one that is makes the row no key: whatever "not active" or
+    /// "never" it might be taken for, nobody has said so.
+    ///
+    /// Seen to fail with flags that are false where they are NULL.
+    #[test]
+    fn null_is_an_error_where_django_writes_none() {
+        let (digest, at) = ("a".repeat(128), "2026-01-02 03:04:05");
+        let id = KeyId::random().to_string();
+        let plain =
+            [&*digest, "aaaaaaaaaaaaaaa", at, at, "1", "ada", "true", "true", "false", "[]"];
+        let own = [&*id, "1", "1", "name", "text", "1.0", "[]", "[]", at, at, "true"];
+        let may_be_null =
+            ["expiry", "accounts", "description", "version", "annotations", "last use"];
+        for is_smarter in [false, true] {
+            let own = own.iter().filter(|_| is_smarter);
+            let row: Cells = plain.iter().chain(own).map(|cell| Some((*cell).to_owned())).collect();
+            let schema = schema(is_smarter);
+            assert!(record(row.clone(), &schema).is_ok());
+            let nullable: Vec<usize> = (0..row.len())
+                .filter(|at| {
+                    let mut row = row.clone();
+                    row[*at] = None;
+                    record(row, &schema).is_ok()
+                })
+                .collect();
+            let expected: Vec<usize> =
+                [3, 9, 14, 15, 17, 19].into_iter().filter(|at| *at < row.len()).collect();
+            assert_eq!(nullable, expected, "not {may_be_null:?}");
+        }
+    }
+}

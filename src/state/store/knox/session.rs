@@ -77,6 +77,15 @@ impl Pool {
         Some((*pool.connect_options()).clone())
     }
 
+    /// How many connections there may be.
+    pub(super) fn size(&self) -> u32 {
+        match self {
+            Self::Sqlite(file) => file.size(),
+            Self::Postgres(pool) => pool.options().get_max_connections(),
+            Self::MySql(pool) => pool.options().get_max_connections(),
+        }
+    }
+
     pub(super) async fn close(&self) {
         on_each!(Self, self, pool => pool.close().await);
     }

@@ -140,6 +140,8 @@ fn triggers(table: &'static Table, names: &impl Fn(&str) -> String) -> Vec<Trigg
             is_deferred: is_of_rows && function == 1,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             compared: if event == "UPDATE" { table.columns } else { &[] },
+            counted: table.columns.iter().map(ToString::to_string).collect(),
+            called: String::new(),
         }
     };
     let subject = [table.letter, table.subject];

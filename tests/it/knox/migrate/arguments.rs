@@ -29,7 +29,7 @@ async fn wrong_input_is_told_and_changes_nothing() {
         (&["--from", &site.url, "--to", "mysql://u:s3cret@h/d"], "--to is no URL of postgres://"),
         (&["--from", &site.url, "--to", "x.db", "--time-zone", "Rome"], "`Rome` is no zone"),
         (&["--from", &site.url, "--to", "no/such/folder.db"], "check what --to names"),
-        (&["--from", "no-such.db", "--to", "x.db"], "can't use the Django database `no-such.db`"),
+        (&["--from", "no-such.db", "--to", "x.db"], "no-such.db`: unable to open"),
         (&["--from", &empty.url, "--to", "x.db"], "there is no table `knox_authtoken`"),
     ];
     let folder = tempfile::tempdir().unwrap();

@@ -92,7 +92,8 @@ impl Looking {
                 self.look = Some(self.begin().await?);
                 continue;
             };
-            let left = look.todo.len().saturating_sub(TOGETHER * AT_ONCE);
+            let together_now = at_a_time(store.pool.size());
+            let left = look.todo.len().saturating_sub(together_now * AT_ONCE);
             let part = &look.todo[left..];
             if part.is_empty() {
                 let answers = look.answers;
@@ -124,7 +125,24 @@ impl Looking {
     }
 }
 
+/// How many queries are made at a time: half of the connections are left to lookups.
+fn at_a_time(connections: u32) -> usize {
+    TOGETHER.min(connections as usize / 2).max(1)
+}
+
 /// How many looks there are in the time for which a key is looked at, with those that probes ask for.
 fn looks(every: Duration) -> u64 {
     u64::try_from(2 * MEMORY.as_millis() / every.as_millis().max(1)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen to fail without the half.
+    #[test]
+    fn half_of_the_connections_are_left_to_lookups() {
+        let at_a_time = [1, 2, 4, 7, 8, 100].map(at_a_time);
+        assert_eq!(at_a_time, [1, 1, 2, 3, 4, 4]);
+    }
 }

@@ -53,6 +53,9 @@ pub struct TokenPage {
     /// Of Smarter's, [`owner_id`](crate::ApiKey::owner_id) is the user of the key's profile, who may be
     /// another one.
     pub rows: Vec<Result<Record, StoreError>>,
+    /// The digest of each of them, in the same order; also where the rest of the row can't be read. `None`
+    /// where it is itself what can't be.
+    pub digests: Vec<Option<TokenDigest>>,
     /// Where the next page begins; `None` when this was the last one.
     pub next: Option<TokenPlace>,
 }
@@ -96,7 +99,8 @@ impl TokenTable {
         let is_full = rows.len() >= limit as usize;
         let last = rows.last().filter(|_| is_full).and_then(row::digest_of);
         let next = last.map(|last| TokenPlace(last.into()));
-        Ok(TokenPage { rows: rows.into_iter().map(|row| self.read(row)).collect(), next })
+        let digests = rows.iter().map(|row| self.digest(row)).collect();
+        Ok(TokenPage { rows: rows.into_iter().map(|row| self.read(row)).collect(), digests, next })
     }
 
     fn select(&self, after: Option<&TokenPlace>, limit: u32) -> Statement {
@@ -120,6 +124,14 @@ impl TokenTable {
         let text = format!("{record} WHERE {listed}{beyond} ORDER BY {column} LIMIT {limit}");
         let values = after.map(|place| Some(place.0.to_string())).into_iter().collect();
         Statement { sql: schema.compile(&text), values }
+    }
+
+    fn digest(&self, row: &Cells) -> Option<TokenDigest> {
+        let token = row::digest_of(row).filter(|token| !token.is_empty())?;
+        match self.kind {
+            TokenTableKind::Drf => Some(TokenDigest::of(DigestAlgorithm::Sha512, token)),
+            _ => row::digest_in(token).ok(),
+        }
     }
 
     fn read(&self, mut row: Cells) -> Result<Record, StoreError> {

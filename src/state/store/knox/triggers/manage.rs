@@ -11,7 +11,7 @@ use crate::state::store::{
     error::StoreError,
     sql::{
         hearing::Told,
-        telling::{BEGIN_MENDING, Found, Telling, put_right},
+        telling::{BEGIN_MENDING, Found, Telling, literal, put_right},
     },
 };
 
@@ -49,26 +49,25 @@ impl KnoxOptions {
 
 impl KnoxStore {
     /// The statements that make the [triggers](KnoxOptions::expect_triggers) for these very tables, each
-    /// ended by `;`: for those who have the tables' owner run them. `None` on other databases than
-    /// PostgreSQL.
+    /// ended by `;`: for those who have the tables' owner run them, in one transaction. They put right
+    /// whatever stands of them. `None` on other databases than PostgreSQL.
     #[must_use]
     pub fn trigger_ddl(&self) -> Option<String> {
-        self.triggers.as_deref().map(|triggers| triggers.telling().ddl())
+        self.triggers.as_deref().map(|triggers| triggers.telling().ddl_anew())
     }
 
     /// The statement that takes the triggers away again, with the function that they call; also from a
-    /// table that was renamed since. `None` on other databases than PostgreSQL.
+    /// table that was renamed since. It gives up on whoever uses a table for more than half a second, and
+    /// is then to be run again. `None` on other databases than PostgreSQL.
     #[must_use]
     pub fn trigger_removal(&self) -> Option<String> {
         let telling = self.triggers.as_deref()?.telling();
-        let drop = |function: &super::Function| {
-            format!("DROP FUNCTION IF EXISTS {}() CASCADE;\n", function.quoted)
-        };
-        Some(telling.functions.iter().map(drop).collect())
+        Some(telling.functions.iter().map(|function| removal(&function.quoted)).collect())
     }
 
     /// Takes the triggers away again. Stores that [install](KnoxOptions::install_triggers) them are to be
-    /// gone by then: their feeds make them anew. It waits up to five seconds for whoever is writing.
+    /// gone by then: their feeds make them anew. It tries ten times, for half a second each, to find
+    /// nobody at these tables.
     ///
     /// # Errors
     /// When the role may not, which [`is_unsupported`](StoreError::is_unsupported), as it is on other
@@ -77,14 +76,23 @@ impl KnoxStore {
         let removal = self.trigger_removal().ok_or_else(|| {
             StoreError::unsupported("there are triggers on PostgreSQL alone, and none are here")
         })?;
-        let begin = self.schema.dialect.begin();
         // As one message, so that no answer is waited for with the tables locked.
-        let sql = AssertSqlSafe(format!("{begin}; {removal} COMMIT")).into_sql_str();
-        let mut session = self.pool.session().await.map_err(failure::of)?;
-        let connection = session.postgres().ok_or_else(not_postgres)?;
-        connection.execute(sqlx::raw_sql(sql)).await.map_err(failure::of)?;
-        session.release();
-        Ok(())
+        let sql = AssertSqlSafe(format!("{BEGIN_MENDING}; {removal} COMMIT")).into_sql_str();
+        let mut tries = TRIES;
+        loop {
+            let mut session = self.pool.session().await.map_err(failure::of)?;
+            let connection = session.postgres().ok_or_else(not_postgres)?;
+            let Err(error) = connection.execute(sqlx::raw_sql(sql.clone())).await else {
+                session.release();
+                return Ok(());
+            };
+            session.rollback().await;
+            tries -= 1;
+            let is_locked = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            if tries == 0 || is_locked.as_deref() != Some(LOCKED) {
+                return Err(failure::of(error));
+            }
+        }
     }
 
     /// Whether the feed hears what triggers tell.
@@ -156,6 +164,29 @@ impl Told for KnoxStore {
 
 fn not_postgres() -> StoreError {
     StoreError::unsupported("triggers tell of changes on PostgreSQL alone")
+}
+
+/// How often a removal is tried.
+const TRIES: u32 = 10;
+/// `lock_not_available`: somebody uses a table.
+const LOCKED: &str = "55P03";
+
+/// Takes a function away, and the triggers that call it. Whoever writes may hold one table and wait for
+/// another; so all are locked before anything is done, within half of the second in all after which
+/// PostgreSQL looks whom to end.
+fn removal(function: &str) -> String {
+    let name = literal(&format!("{function}()"));
+    format!(
+        "DO $remove$\nDECLARE\n    one regclass;\n    \
+         until timestamptz := clock_timestamp() + interval '500 ms';\nBEGIN\n    \
+         FOR one IN SELECT DISTINCT tgrelid::regclass FROM pg_catalog.pg_trigger\n    \
+         WHERE tgfoid = pg_catalog.to_regprocedure({name}) ORDER BY 1 LOOP\n        \
+         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, \
+         1000 * extract(epoch FROM until - clock_timestamp()))::int::text, true);\n        \
+         EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one);\n    \
+         END LOOP;\n    \
+         DROP FUNCTION IF EXISTS {function}() CASCADE;\nEND $remove$;\n"
+    )
 }
 
 /// The number of a lock that everybody takes who makes them. It is gone with the transaction.

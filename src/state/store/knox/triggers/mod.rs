@@ -5,7 +5,7 @@
 //! Of a plain knox token its key's id, computed from the digest as
 //! [`KeyId::of_digest`](crate::KeyId::of_digest) does, or everything if the digest is none that Django
 //! writes. Of Smarter's keys their `key_id`, also where knox's row beside it changed; a row without a key
-//! has its user told. Of users and of new and removed profiles the user; of a changed profile everything,
+//! has its user told. Of users and of new profiles the user; of a changed or removed profile everything,
 //! as its keys may authenticate somebody else. A transaction that changes more than 64 of them, an id too
 //! long, and TRUNCATE tell of everything.
 //!
@@ -22,7 +22,9 @@
 //! 3. Whatever fails inside the function is told as everything, and the write goes on. A column that is not
 //!    there any more counts as one that was changed.
 //! 4. Names begin with `token_auth_knox1_`, where the number is that of what they do: another release's
-//!    stand beside them, and neither puts the other's right.
+//!    stand beside them, and neither puts the other's right. They end in a hash of the schema that knox's
+//!    table is in, and of the column by which a row is told: where tenants share one table of users, each
+//!    has triggers of its own on it.
 
 mod manage;
 mod text;
@@ -56,11 +58,13 @@ pub(super) struct Triggers {
 struct Table {
     /// What its triggers are called by.
     label: &'static str,
+    /// As the store's statements call it.
+    called: String,
     space: String,
     name: String,
     /// Events, each with what is told of it: by which kind of payload, of which column.
     told: Vec<(&'static str, &'static str, String)>,
-    /// The columns of which a change counts.
+    /// The columns of which a change counts, the one by which a row is known first.
     counts: Vec<String>,
 }
 
@@ -81,8 +85,9 @@ impl Triggers {
                 )),
             };
         }
-        let (quoted, mut tables): (Vec<_>, Vec<_>) = tables(schema, options).into_iter().unzip();
-        for (table, (space, name)) in tables.iter_mut().zip(places(session, quoted).await?) {
+        let mut tables = tables(schema, options);
+        let called = tables.iter().map(|table| table.called.clone()).collect();
+        for (table, (space, name)) in tables.iter_mut().zip(places(session, called).await?) {
             (table.space, table.name) = (space, name);
         }
         Ok(Some(Self { wanted: options.triggers, tables }))
@@ -91,8 +96,7 @@ impl Triggers {
     /// All that is to stand of them.
     fn telling(&self) -> Telling {
         let space = &self.tables[0].space;
-        let hash = base16ct::lower::encode_string(&Sha256::digest(space)[..4]);
-        let channel = format!("{PREFIX}changes_{hash}");
+        let channel = format!("{PREFIX}changes_{}", hash(space));
         let function = Function {
             name: format!("{PREFIX}tell_change"),
             quoted: format!("{}.{PREFIX}tell_change", Dialect::Postgres.quote(space)),
@@ -109,8 +113,10 @@ impl Triggers {
 
     fn triggers(&self, table: &Table) -> impl Iterator<Item = Trigger> {
         let keys = self.tables.iter().find(|table| table.label == KEYS).map(Table::quoted);
+        // No name holds a NUL.
+        let whose = hash(&format!("{}\0{}", self.tables[0].space, table.counts[0]));
         let trigger = move |event: &'static str, arguments| Trigger {
-            name: format!("{PREFIX}{}_{}", table.label, event.to_ascii_lowercase()),
+            name: format!("{PREFIX}{}_{}_{whose}", table.label, event.to_ascii_lowercase()),
             schema: literal(&table.space),
             relation: literal(&table.name),
             table: table.quoted(),
@@ -119,14 +125,22 @@ impl Triggers {
             is_deferred: false,
             arguments,
             compared: &[],
+            counted: table.counts.clone(),
+            called: table.called.clone(),
         };
+        let of_table = trigger.clone();
         let of_rows = table.told.iter().map(move |(event, kind, subject)| {
             let keys = keys.clone().filter(|_| *kind == "token").unwrap_or_default();
             let first = [(*kind).to_owned(), subject.clone(), keys];
             trigger(event, first.into_iter().chain(table.counts.iter().cloned()).collect())
         });
-        of_rows.chain([trigger("TRUNCATE", Vec::new())])
+        of_rows.chain([of_table("TRUNCATE", Vec::new())])
     }
+}
+
+/// What tells names apart, short enough for a name.
+fn hash(text: &str) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(text)[..4])
 }
 
 impl Table {
@@ -140,11 +154,15 @@ impl Table {
 /// What Smarter's table of keys is called by.
 const KEYS: &str = "smarter_keys";
 
-/// The tables as the store's statements call them, each with what is told of it. What a release or a schema
+/// The tables, each with what is told of it. What a release or a schema
 /// has told of one table in another way is under another label.
-fn tables(schema: &Schema, options: &KnoxOptions) -> Vec<(String, Table)> {
-    let table = |label, told: &[(&'static str, &'static str, &str)], counts: &[&str]| Table {
+fn tables(schema: &Schema, options: &KnoxOptions) -> Vec<Table> {
+    let table = |called: &str,
+                 label,
+                 told: &[(&'static str, &'static str, &str)],
+                 counts: &[&str]| Table {
         label,
+        called: called.into(),
         space: String::new(),
         name: String::new(),
         told: told.iter().map(|(event, kind, column)| (*event, *kind, (*column).into())).collect(),
@@ -153,23 +171,23 @@ fn tables(schema: &Schema, options: &KnoxOptions) -> Vec<(String, Table)> {
     let changed = |kind, column| [("UPDATE", kind, column), ("DELETE", kind, column)];
     let (tokens, kind) =
         if schema.smarter.is_some() { ("smarter_tokens", "token") } else { ("tokens", "digest") };
-    let tokens = table(tokens, &changed(kind, "digest"), &["digest", "user_id", "expiry"]);
+    let tokens =
+        table(&schema.tokens, tokens, &changed(kind, "digest"), &["digest", "user_id", "expiry"]);
     let Owners { has_staff, has_superusers, is_padded, .. } = schema.owners;
     let mut flags = vec![&*options.owner_id, "is_active"];
     flags.extend(has_staff.then_some("is_staff"));
     flags.extend(has_superusers.then_some("is_superuser"));
     // Where a column fills an id up with blanks, it is not as this store tells it.
     let kind = if is_padded { "all" } else { "o" };
-    let owners = table("owners", &changed(kind, &options.owner_id), &flags);
-    let mut tables = vec![(schema.tokens.clone(), tokens), (schema.owners.table.clone(), owners)];
+    let owners = table(&schema.owners.table, "owners", &changed(kind, &options.owner_id), &flags);
+    let mut tables = vec![tokens, owners];
     if let Some(Smarter { keys, profiles, .. }) = &schema.smarter {
         let counts = ["authtoken_ptr_id", "key_id", "is_active", "user_profile_id"];
-        tables.push((keys.clone(), table(KEYS, &changed("k", "key_id"), &counts)));
+        tables.push(table(keys, KEYS, &changed("k", "key_id"), &counts));
         let user = if is_padded { "all" } else { "o" };
-        let told =
-            [("INSERT", user, "user_id"), ("UPDATE", "all", "id"), ("DELETE", user, "user_id")];
+        let told = [("INSERT", user, "user_id"), ("UPDATE", "all", "id"), ("DELETE", "all", "id")];
         let counts = ["id", "user_id", "account_id"];
-        tables.push((profiles.clone(), table("smarter_profiles", &told, &counts)));
+        tables.push(table(profiles, "smarter_profiles", &told, &counts));
     }
     tables
 }
@@ -231,7 +249,7 @@ mod tests {
             owners,
             smarter: is_smarter.then_some(smarter),
         };
-        let tables = tables(&schema, &options).into_iter().map(|(_, table)| table);
+        let tables = tables(&schema, &options).into_iter();
         let named = |table| Table { space: "s".into(), name: "t".into(), ..table };
         Triggers { wanted: Wanted::No, tables: tables.map(named).collect() }
     }
@@ -243,7 +261,7 @@ mod tests {
             let text = triggers(is_smarter).telling().ddl();
             base16ct::lower::encode_string(&Sha256::digest(text)[..8])
         });
-        let known = ("token_auth_knox1_", ["75d43b1052eac83d", "9b5fcec95da377ee"]);
+        let known = ("token_auth_knox1_", ["bd4644d3e2347a0b", "9006ce6aa62e2497"]);
         let sums = sums.each_ref().map(String::as_str);
         assert_eq!((PREFIX, sums), known, "a new text needs a new number");
     }

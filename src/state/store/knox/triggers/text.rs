@@ -2,12 +2,15 @@
 
 /// The function. The first argument says what is told: `k` and `o` a key or user by the id in the column that
 /// the second names, `digest` and `token` the key of such a row, and anything else everything. The third is
-/// where Smarter's keys are; the rest are what counts of a row. The setting holds what was told, and goes with
-/// the transaction; what is sent twice in one is delivered once.
+/// where Smarter's keys are; the rest are what counts of a row. The setting holds what was told, behind the
+/// number of the transaction with which it goes, so that nobody who set it before silences anything; what is
+/// sent twice in one is delivered once.
 pub(super) const TELL: &str = r#"
 DECLARE
     channel text := '{channel}';
     setting text := 'token_auth.' || channel;
+    ours text := txid_current()::text || ' ';
+    kept text := coalesce(current_setting(setting, true), '');
     told jsonb := '[]';
     old_row jsonb;
     new_row jsonb;
@@ -16,11 +19,13 @@ DECLARE
     payload text;
     payloads text[] := '{}';
 BEGIN
-    IF current_setting(setting, true) = '["*"]' THEN
+    IF kept = ours || '["*"]' THEN
         RETURN NULL;
     END IF;
     BEGIN
-        told := coalesce(nullif(current_setting(setting, true), ''), '[]');
+        IF left(kept, length(ours)) = ours THEN
+            told := substr(kept, length(ours) + 1);
+        END IF;
         old_row := to_jsonb(OLD);
         new_row := to_jsonb(NEW);
         IF TG_OP = 'UPDATE' AND NOT EXISTS (
@@ -61,6 +66,6 @@ BEGIN
         END IF;
         PERFORM pg_notify(channel, payload);
     END LOOP;
-    PERFORM set_config(setting, told::text, true);
+    PERFORM set_config(setting, ours || told::text, true);
     RETURN NULL;
 END "#;

@@ -51,6 +51,7 @@ impl<S: Told> Ear<S> {
         let telling = store.telling();
         let look = telling::standing(&telling);
         let before = store.look(look.clone()).await?;
+        refused(&before)?;
         if !before.is_whole {
             store.mend().await?;
         }
@@ -74,6 +75,7 @@ impl<S: Told> Ear<S> {
         listener.listen_all([before.channel.as_str(), alive]).await.map_err(S::failure)?;
         // By now it listens: triggers that are there are those by which everything later is told.
         let now = store.look(look).await?;
+        refused(&now)?;
         if !now.is_whole {
             return Err(StoreError::unusable(
                 "the triggers that tell of changes can't be put right; does something alter them?",
@@ -117,6 +119,12 @@ impl<S: Told> Ear<S> {
     fn parts(&mut self) -> &mut Parts<S> {
         self.0.as_mut().expect("they are there until it is dropped")
     }
+}
+
+/// Triggers that would not tell of everything are not put right.
+fn refused(found: &telling::Found) -> Result<(), StoreError> {
+    let why = |why| StoreError::unusable(format!("nothing can rest on triggers here: {why}"));
+    found.trouble().map_or(Ok(()), |trouble| Err(why(trouble)))
 }
 
 enum Came {

@@ -6,7 +6,9 @@
 //!    authenticator notices: a network that swallows everything, a listener that is connected to another
 //!    server than the one that takes the changes.
 //! 3. The triggers are not those any more that were there when it began to listen: each heartbeat looks,
-//!    and notices those too that were dropped, or switched off, and made again since.
+//!    and notices those too that were dropped, or switched off, and made again since. Nor are the columns
+//!    that they tell of: altered, made anew, or another one under their name; nor the table that the store
+//!    asks by its name; nor may everybody call any more what they tell by.
 //!
 //! Everything else rests on the server: it delivers notifications in the order of the commits, so that
 //! a heartbeat which came back says that everything committed before it was told.

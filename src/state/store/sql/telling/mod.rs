@@ -44,6 +44,11 @@ pub(in crate::state::store) struct Trigger {
     pub(in crate::state::store) arguments: Vec<String>,
     /// The columns that its condition compares; none for one without a condition.
     pub(in crate::state::store) compared: &'static [&'static str],
+    /// The columns of which a change counts. What a definition does to them no trigger tells of.
+    pub(in crate::state::store) counted: Vec<String>,
+    /// The table as the store's statements call it, which may be another one by the path on which names are
+    /// looked up; empty where they name its schema.
+    pub(in crate::state::store) called: String,
 }
 
 impl Telling {
@@ -51,6 +56,18 @@ impl Telling {
     pub(in crate::state::store) fn ddl(&self) -> String {
         let mut text = self.make_functions();
         for trigger in &self.triggers {
+            text.push_str(&self.create(trigger));
+            text.push_str(&trigger.enable());
+        }
+        text
+    }
+
+    /// The same for one that may have some of them, or others under their names.
+    pub(in crate::state::store) fn ddl_anew(&self) -> String {
+        let mut text = self.make_functions();
+        for trigger in &self.triggers {
+            let Trigger { name, table, .. } = trigger;
+            text.push_str(&format!("DROP TRIGGER IF EXISTS {name} ON {table};\n\n"));
             text.push_str(&self.create(trigger));
             text.push_str(&trigger.enable());
         }

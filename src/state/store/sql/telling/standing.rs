@@ -14,12 +14,15 @@ pub(in crate::state::store) const BEGIN_MENDING: &str = "BEGIN ISOLATION LEVEL R
 #[derive(Debug, Default)]
 pub(in crate::state::store) struct Found {
     /// Tells what stands apart from anything that was there before or comes after, the same text made
-    /// again included.
+    /// again included; and the columns that count from altered ones, and others under their names. To alter
+    /// a type, or to put another column in one's place, changes what every row says, and fires no trigger.
     pub(in crate::state::store) mark: String,
     /// Whether it is all as it should be.
     pub(in crate::state::store) is_whole: bool,
     /// Where it tells.
     pub(in crate::state::store) channel: String,
+    /// Why triggers would not tell of everything, however they stand; empty if they do.
+    trouble: String,
     has_functions: bool,
     /// Not there.
     missing: Vec<String>,
@@ -45,13 +48,41 @@ impl Found {
             mark: column("mark")?,
             is_whole: column("is_whole")? == "true",
             channel: column("channel")?,
+            trouble: column("trouble")?,
             has_functions: column("has_functions")? == "true",
             missing: names("missing")?,
             wrong: names("wrong")?,
             off: names("off")?,
         })
     }
+
+    /// Why nothing is to rest on the triggers, nor any to be made.
+    pub(in crate::state::store) fn trouble(&self) -> Option<&'static str> {
+        Some(match &*self.trouble {
+            "" => return None,
+            SILENCED => {
+                "not everybody may call the functions by which triggers tell, so that writes to the tables \
+                 fail, or would; GRANT EXECUTE ON FUNCTION pg_notify(text, text), \
+                 set_config(text, text, boolean), current_setting(text, boolean), txid_current() TO PUBLIC, \
+                 or remove the triggers"
+            }
+            UNFIT => {
+                "a table is a view, foreign, partitioned or inherited from, so that triggers on it do not \
+                 tell of every row; leave the triggers out"
+            }
+            _ => {
+                "another table than the one with the triggers comes first on the search_path by now; open \
+                 the store anew, and name the schema"
+            }
+        })
+    }
 }
+
+const SILENCED: &str = "silenced";
+const UNFIT: &str = "unfit";
+/// What the triggers' functions call where a failure is the write's.
+const CALLED: &str = "'pg_notify(text,text)', 'set_config(text,text,boolean)', \
+     'current_setting(text,boolean)', 'txid_current()'";
 
 /// Asks for one row, of which [`Found`] reads what it says. It asks the catalogs alone, and so waits for
 /// nobody who has locked a table.
@@ -65,13 +96,23 @@ pub(in crate::state::store) fn standing(telling: &Telling) -> String {
         format!("coalesce(string_agg(name, ',') FILTER (WHERE state = '{what}'), '') AS {what}")
     };
     format!(
-        "SELECT coalesce(string_agg(mark, ',' ORDER BY name), '') AS mark, \
+        "SELECT concat_ws(',', string_agg(mark, ',' ORDER BY name), max(trouble)) AS mark, \
+         max(trouble) AS trouble, \
          bool_and(state = 'whole' AND has_function)::text AS is_whole, \
          {channel} AS channel, bool_and(has_function)::text AS has_functions, {missing}, {wrong}, {off} \
-         FROM (SELECT w.name, concat_ws(':', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin) AS mark, \
+         FROM (SELECT w.name, concat_ws(':', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, \
+         (SELECT string_agg(concat_ws('/', a.attnum, a.atttypid, a.xmin), ';' ORDER BY a.attnum) \
+         FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
+         AND a.attname::text = ANY (w.counted))) AS mark, \
          replace(p.prosrc, chr(13), '') IS NOT DISTINCT FROM f.body \
          AND p.proconfig IS NOT DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'] \
          AS has_function, \
+         CASE WHEN (SELECT NOT bool_and(has_function_privilege('public', 'pg_catalog.' || one, 'EXECUTE')) \
+         FROM unnest(ARRAY[{CALLED}]) AS one) THEN '{SILENCED}' \
+         WHEN c.relkind <> 'r' OR EXISTS (SELECT 1 FROM pg_catalog.pg_inherits AS i \
+         WHERE i.inhparent = c.oid) THEN '{UNFIT}' \
+         WHEN w.called <> '' AND pg_catalog.to_regclass(nullif(w.called, ''))::oid IS DISTINCT FROM c.oid \
+         THEN 'hidden' ELSE '' END AS trouble, \
          CASE WHEN t.oid IS NULL THEN 'missing' \
          WHEN t.tgtype <> w.bits OR t.tgargs <> w.args OR t.tginitdeferred <> w.is_deferred \
          OR t.tgfoid IS DISTINCT FROM p.oid \
@@ -84,7 +125,7 @@ pub(in crate::state::store) fn standing(telling: &Telling) -> String {
          ORDER BY 1) THEN 'wrong' \
          WHEN t.tgenabled <> 'A' THEN 'off' ELSE 'whole' END AS state \
          FROM (VALUES {triggers}) \
-         AS w (name, space, relation, bits, is_deferred, args, columns, function) \
+         AS w (name, space, relation, bits, is_deferred, args, columns, counted, called, function) \
          JOIN (VALUES {bodies}) AS f (name, body) ON f.name = w.function \
          LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = {schema} \
          LEFT JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.space \
@@ -156,13 +197,17 @@ impl Trigger {
         let arguments = base16ct::lower::encode_string(arguments.as_bytes());
         let mut columns: Vec<String> = self.compared.iter().map(|name| literal(name)).collect();
         columns.sort_unstable();
+        let counted: Vec<String> = self.counted.iter().map(|name| literal(name)).collect();
         format!(
-            "({}, {}, {}, {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], {})",
+            "({}, {}, {}, {bits}, {}, decode('{arguments}', 'hex'), ARRAY[{}]::text[], \
+             ARRAY[{}]::text[], {}, {})",
             literal(&self.name),
             self.schema,
             self.relation,
             self.is_deferred,
             columns.join(", "),
+            counted.join(", "),
+            literal(&self.called),
             literal(&telling.functions[self.function].name),
         )
     }
@@ -183,6 +228,8 @@ mod tests {
             is_deferred: false,
             arguments: Vec::new(),
             compared: &[],
+            counted: Vec::new(),
+            called: String::new(),
         };
         let function = Function { name: "f".into(), quoted: "s.f".into(), body: String::new() };
         Telling {
