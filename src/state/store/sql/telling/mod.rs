@@ -53,6 +53,7 @@ pub(in crate::state::store) struct Trigger {
 
 impl Telling {
     /// The functions and triggers, for a database that has none.
+    #[cfg(any(test, feature = "postgres"))]
     pub(in crate::state::store) fn ddl(&self) -> String {
         let mut text = self.make_functions();
         for trigger in &self.triggers {
@@ -63,6 +64,7 @@ impl Telling {
     }
 
     /// The same for one that may have some of them, or others under their names.
+    #[cfg(feature = "knox")]
     pub(in crate::state::store) fn ddl_anew(&self) -> String {
         let mut text = self.make_functions();
         for trigger in &self.triggers {
