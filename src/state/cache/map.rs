@@ -57,10 +57,10 @@ impl<K: Hash + Eq, V> ConcurrentMap<K, V> {
         }
     }
 
-    /// Removes the value under `key` if it meets `condition`; whether it did.
-    pub(crate) fn remove_if(&self, key: &K, condition: impl FnOnce(&V) -> bool) -> bool {
+    /// Removes the value under `key` if it meets `condition`.
+    pub(crate) fn remove_if(&self, key: &K, condition: impl FnOnce(&V) -> bool) -> Option<V> {
         let _alone = Alone::enter();
-        self.map.remove_if(key, |_, value| condition(value)).is_some()
+        self.map.remove_if(key, |_, value| condition(value)).map(|(_, value)| value)
     }
 }
 
@@ -93,9 +93,9 @@ impl<K: Hash + Eq, V> ConcurrentMap<K, V> {
         answer
     }
 
-    pub(crate) fn remove_if(&self, key: &K, condition: impl FnOnce(&V) -> bool) -> bool {
+    pub(crate) fn remove_if(&self, key: &K, condition: impl FnOnce(&V) -> bool) -> Option<V> {
         let mut map = lock(&self.map);
-        map.get(key).is_some_and(condition) && map.remove(key).is_some()
+        map.get(key).is_some_and(condition).then(|| map.remove(key))?
     }
 }
 

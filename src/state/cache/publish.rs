@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cache, slot::Slot};
+use super::{Cache, slot::Slot, table::Put};
 use crate::value::subject::Subject;
 
 impl Cache {
@@ -48,10 +48,14 @@ impl Cache {
             Some(_) => (&self.present, &self.absent),
             None => (&self.absent, &self.present),
         };
-        let (standing, displaced) = own.put(slot);
+        let Put { standing, replaced, evicted } = own.put(slot);
+        // What no table holds any more no read can end: so no thread may either.
+        if let Some(evicted) = evicted.filter(|evicted| evicted.is_in_fronts()) {
+            self.fence.revoke(&[Subject::Digest(*evicted.digest())]);
+        }
         // Likewise of the same table: one that was put there since the look above, and that a thread may
         // hold by itself. Its key's stamp ends both, and who waits for this one reads again.
-        if let Some(older) = displaced
+        if let Some(older) = replaced
             && !older.same_standing(&standing)
             && older.is_current(&self.fence)
         {

@@ -40,13 +40,17 @@ enum Content {
         /// Whether its expiry stays as it is, whoever uses the key: it was asked for a later one in
         /// vain. It takes room that the variant's own number leaves. Relaxed: no other memory hangs on it.
         stays: AtomicBool,
+        /// Whether a thread has it in a table of its own, or one of its key that stood in its place
+        /// before. It takes room likewise.
+        is_in_fronts: AtomicBool,
     },
     Absent(Box<TokenDigest>),
 }
 
 impl Content {
     fn present(record: Arc<Record>) -> Self {
-        Self::Present { record, stays: AtomicBool::new(false) }
+        let [stays, is_in_fronts] = [const { AtomicBool::new(false) }; 2];
+        Self::Present { record, stays, is_in_fronts }
     }
 }
 
@@ -102,6 +106,23 @@ impl Slot {
         {
             self.due.fetch_max(old.due.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        if old.is_in_fronts() {
+            self.put_in_fronts();
+        }
+    }
+
+    /// Notes that a thread has it in a table of its own.
+    ///
+    /// Relaxed: whoever notes it looks under the map's lock afterwards whether it still stands there, and
+    /// whoever takes it from there looks at the note afterwards. So the lock orders the two.
+    pub(super) fn put_in_fronts(&self) {
+        if let Content::Present { is_in_fronts, .. } = &self.content {
+            is_in_fronts.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_in_fronts(&self) -> bool {
+        matches!(&self.content, Content::Present { is_in_fronts, .. } if is_in_fronts.load(Ordering::Relaxed))
     }
 
     /// Takes a place.

@@ -59,35 +59,40 @@ impl Table {
         self.map.read(&key(digest), |slot| slot.digest() == digest).unwrap_or(false)
     }
 
-    /// Puts a slot in its place, unless a newer read's stands there. Answers with the one that
-    /// stands there then, and with the one of the same digest that it took the place of; if all cells
-    /// were in hands, `slot` itself, which then is not cached.
-    pub(crate) fn put(&self, slot: Arc<Slot>) -> (Arc<Slot>, Option<Arc<Slot>>) {
+    /// Whether this very slot stands there.
+    pub(crate) fn holds(&self, slot: &Arc<Slot>) -> bool {
+        let stands = |standing: &Arc<Slot>| Arc::ptr_eq(standing, slot);
+        self.map.read(&key(slot.digest()), stands).unwrap_or(false)
+    }
+
+    /// Puts a slot in its place, unless a newer read's stands there. If all cells are in hands, it is not
+    /// cached.
+    pub(crate) fn put(&self, slot: Arc<Slot>) -> Put {
         let key = key(slot.digest());
         // Most puts are refreshes: those need no cell, and must not evict anybody for one.
-        if let Some(standing) = self.map.edit(&key, |standing| settle(standing, &slot)) {
-            return standing;
+        if let Some(put) = self.map.edit(&key, |standing| settle(standing, &slot)) {
+            return put;
         }
-        let Some((cell, victim)) = self.sieve.take() else { return (slot, None) };
-        if let Some(victim) = victim {
-            // Another cell under the victim's key is a later entry's, which stays.
-            if self.map.remove_if(&victim, |slot| slot.cell() == cell) {
-                self.entries.fetch_sub(1, Ordering::Relaxed);
-            }
+        let Some((cell, victim)) = self.sieve.take() else { return Put::of(slot) };
+        // Another cell under the victim's key is a later entry's, which stays.
+        let evict = |victim| self.map.remove_if(&victim, |slot| slot.cell() == cell);
+        let evicted = victim.and_then(evict);
+        if evicted.is_some() {
+            self.entries.fetch_sub(1, Ordering::Relaxed);
         }
         let occupied = |standing: &mut Arc<Slot>| (settle(standing, &slot), false);
         let vacant = || {
             self.entries.fetch_add(1, Ordering::Relaxed);
             slot.settle_in(cell);
-            (Arc::clone(&slot), ((Arc::clone(&slot), None), true))
+            (Arc::clone(&slot), (Put::of(Arc::clone(&slot)), true))
         };
-        let (answer, used) = self.map.upsert(key, occupied, vacant);
+        let (put, used) = self.map.upsert(key, occupied, vacant);
         if used {
             self.sieve.fill(cell, key);
         } else {
             self.sieve.free(cell);
         }
-        answer
+        Put { evicted: evicted.or(put.evicted), ..put }
     }
 
     /// Puts `new` in the place of `old`, if that still stands there.
@@ -107,15 +112,32 @@ impl Table {
     }
 }
 
+/// What came of putting a slot in its place.
+pub(crate) struct Put {
+    /// The one that stands there now, or the slot itself if it is not cached.
+    pub(crate) standing: Arc<Slot>,
+    /// The one of the same digest that it took the place of.
+    pub(crate) replaced: Option<Arc<Slot>>,
+    /// The one of another digest that had to go for it.
+    pub(crate) evicted: Option<Arc<Slot>>,
+}
+
+impl Put {
+    fn of(standing: Arc<Slot>) -> Self {
+        Self { standing, replaced: None, evicted: None }
+    }
+}
+
 /// Puts `slot` in the place of the one that stands there, unless that is newer.
-fn settle(standing: &mut Arc<Slot>, slot: &Arc<Slot>) -> (Arc<Slot>, Option<Arc<Slot>>) {
+fn settle(standing: &mut Arc<Slot>, slot: &Arc<Slot>) -> Put {
     let is_same = standing.digest() == slot.digest();
     if is_same && standing.is_newer_than(slot) {
-        return (Arc::clone(standing), None);
+        return Put::of(Arc::clone(standing));
     }
     slot.replace(standing);
-    let displaced = std::mem::replace(standing, Arc::clone(slot));
-    (Arc::clone(slot), Some(displaced).filter(|_| is_same))
+    let old = Some(std::mem::replace(standing, Arc::clone(slot)));
+    let (replaced, evicted) = if is_same { (old, None) } else { (None, old) };
+    Put { standing: Arc::clone(slot), replaced, evicted }
 }
 
 fn key(digest: &TokenDigest) -> Key {
@@ -196,9 +218,9 @@ mod tests {
     #[test]
     fn an_older_read_never_replaces_a_newer_one() {
         let (fence, table) = (Fence::for_capacity(1), Table::new(2));
-        let (newer, _) = table.put(absent(&fence, digest(1), 2));
-        let (standing, displaced) = table.put(absent(&fence, digest(1), 1));
-        assert!(displaced.is_none());
+        let newer = table.put(absent(&fence, digest(1), 2)).standing;
+        let Put { standing, replaced, evicted } = table.put(absent(&fence, digest(1), 1));
+        assert!(replaced.is_none() && evicted.is_none());
         assert!(Arc::ptr_eq(&standing, &newer));
         assert_eq!(table.peek(&digest(1)).unwrap().loaded_at(), Monotonic::from_nanos(2));
     }
@@ -213,7 +235,7 @@ mod tests {
             let key = ApiKey::new(id, digest(1), "ada".into(), chrono::DateTime::UNIX_EPOCH);
             let found = Some(Record::new(key, Owner::new("ada")));
             let at = Monotonic::from_nanos(nanos);
-            table.put(Arc::new(Slot::new(&fence, digest(1), found, fence.snap(), at))).0
+            table.put(Arc::new(Slot::new(&fence, digest(1), found, fence.snap(), at))).standing
         };
         let id = KeyId::random();
         put(id, 1).due().store(300, Ordering::Relaxed);

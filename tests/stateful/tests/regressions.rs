@@ -232,3 +232,43 @@ fn a_predecessor_that_is_gone_leaves_no_key_unsettled() {
         ],
     );
 }
+
+/// A thread that knew a key by itself went on with it when a read found it deactivated elsewhere, as by then
+/// no table held it: nothing was there to be ended. Found with room for two keys.
+#[test]
+fn a_read_ends_what_only_a_thread_holds() {
+    holds(
+        Setting { capacity: 2, ..Setting::ROOMY },
+        &[
+            step([Manage(
+                One,
+                Create { owner: 1, expires_in: None, scopes: 7, active: true },
+                Answered,
+            )]),
+            step([Manage(
+                One,
+                Rotate { key: 1, grace: 0, expires_in: None },
+                Lost { made: Later, end: Error, times: 2, down: false },
+            )]),
+            step([Manage(
+                One,
+                Create { owner: 0, expires_in: None, scopes: 3, active: true },
+                Answered,
+            )]),
+            step([Manage(
+                Two,
+                Create { owner: 0, expires_in: None, scopes: 3, active: true },
+                Answered,
+            )]),
+            step([
+                Manage(
+                    One,
+                    Create { owner: 1, expires_in: None, scopes: 3, active: true },
+                    Lost { made: Later, end: Dropped, times: 1, down: false },
+                ),
+                Manage(Two, Deactivate { key: 10 }, Answered),
+            ]),
+            step([Authoritative { on: One, token: 7 }]),
+        ],
+    );
+}

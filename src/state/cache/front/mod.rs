@@ -26,6 +26,9 @@
 //! 7. No table is borrowed while anything of the user's runs: what was displaced is dropped behind the
 //!    borrow. Where the table can't be had (its thread is ending, or the user's own `Drop` came back here)
 //!    the shared way is taken.
+//! 8. A thread holds no slot that no table holds any more, or one that took its place: else a read that
+//!    finds a change made elsewhere would have nothing to end. What is evicted is revoked if a thread may
+//!    hold it.
 //!
 //! # Why a fingerprint is enough
 //! It is SipHash-1-3 with 128 bits, under a key that the system's random generator made for this cache
@@ -156,6 +159,11 @@ impl Cache {
     /// admitted by that slot's record, or by one that differs from it by a later expiry.
     pub(crate) fn keep(&self, sighting: &Sighting, slot: &Arc<Slot>, now: &Reading) {
         let (Some(front), Some(record)) = (&self.front, slot.record()) else { return };
+        // Then eviction ends it here as well (rule 8).
+        slot.put_in_fronts();
+        if !self.present.holds(slot) {
+            return;
+        }
         let Some(validity) = self.validity_of(slot, record, sighting, now) else { return };
         let entry = Entry::new(sighting.print, front.id, validity, Arc::clone(slot), record);
         let put = |table: &RefCell<Table>| table.try_borrow_mut().ok()?.put(entry, sighting.now);

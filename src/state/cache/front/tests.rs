@@ -178,15 +178,9 @@ fn a_busy_fence_keeps_nobody_from_the_shared_way() {
 #[test]
 fn nothing_suspect_is_learnt() {
     let scene = Scene::new();
+    let slot = scene.reads();
+    // Marked, and not stamped yet.
     scene.cache.suspects.mark(&[Subject::Key(scene.key.id())]);
-    let slot = {
-        let record = Record::new(scene.key.clone(), Owner::new("ada"));
-        let (fence, now) = (&scene.cache.fence, scene.cache.clock.read());
-        let digest = *scene.key.digest();
-        let slot = Slot::new(fence, digest, Some(record), fence.snap(), now.monotonic);
-        slot.due().store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
-        Arc::new(slot)
-    };
     for _ in 0..3 {
         let Sight::Unknown(sighting) = scene.cache.sight(b"token") else { panic!("suspect") };
         let sighting = sighting.unwrap();
@@ -195,23 +189,40 @@ fn nothing_suspect_is_learnt() {
     }
 }
 
-/// Eviction takes nothing from a thread that holds a slot, and spares no slot that it holds.
+/// Rule 8: also of a slot that has taken the place of the one that the thread holds, and of one that leaves
+/// while a thread is about to hold it.
+///
+/// Seen to fail, each at its line, with an eviction that ends nothing, with a note that a new slot does not
+/// take over, and without the look whether the slot still stands there.
 #[test]
-fn a_slot_that_left_the_tables_is_still_revoked() {
-    type Change = fn(&Scene);
-    let changes: [Change; 2] =
-        [|s| s.cache.flush(), |s| s.cache.revoke(&[Subject::Key(s.key.id())])];
-    for change in changes {
+fn a_slot_that_leaves_the_tables_leaves_every_thread() {
+    for is_refreshed in [false, true] {
         let scene = Scene::with(&CacheSettings { capacity: 1, ..settings() }, |key| key);
-        scene.reads();
+        let slot = scene.reads();
         scene.is_met();
+        if is_refreshed {
+            scene.clock.advance(MS);
+            scene.reads();
+            assert!(scene.meets(), "by the slot that it knows");
+        }
         let digest = TokenDigest::of(DigestAlgorithm::Sha256, "another");
         let other = ApiKey::new(KeyId::random(), digest, "eve".into(), DateTime::UNIX_EPOCH);
         scene.finds(Record::new(other, Owner::new("eve")));
         assert!(!scene.cache.present.knows(scene.key.digest()), "it was evicted");
-        assert!(scene.meets(), "it is current all the same");
-        change(&scene);
         assert!(!scene.meets());
+        let Sight::Unknown(sighting) = scene.cache.sight(b"token") else { panic!("it is gone") };
+        scene.cache.keep(&sighting.unwrap(), &slot, &scene.cache.clock.read());
+        let fresh = Arc::new(Slot::new(
+            &scene.cache.fence,
+            *scene.key.digest(),
+            Some(Record::new(scene.key.clone(), Owner::new("ada"))),
+            scene.cache.fence.snap(),
+            scene.cache.clock.monotonic(),
+        ));
+        fresh.due().store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
+        let Sight::Unknown(sighting) = scene.cache.sight(b"token") else { panic!("it is gone") };
+        scene.cache.keep(&sighting.unwrap(), &fresh, &scene.cache.clock.read());
+        assert!(!scene.meets(), "one that stands nowhere is not kept");
     }
 }
 
