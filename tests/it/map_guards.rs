@@ -10,8 +10,8 @@ use std::{
 /// Where `dashmap` may be named.
 const ROOMS: [&str; 2] = ["state/cache/map.rs", "state/store/memory.rs"];
 /// What `map.rs` may answer with: none of these can hold a guard, as `R` is the caller's and made
-/// before the guard's lifetime is known to it.
-const ANSWERS: [&str; 4] = ["Self", "R", "Option<R>", "bool"];
+/// before the guard's lifetime is known to it, and `V` a value that was taken out.
+const ANSWERS: [&str; 4] = ["Self", "R", "Option<R>", "Option<V>"];
 
 /// Seen to fail with a `use dashmap` in `table.rs`.
 #[test]
