@@ -245,6 +245,5 @@ fn admit(head: &mut Parts, key: AuthenticatedKey, to_strip: Option<Stripped>) {
         head.headers.remove(stripped.header());
         head.extensions.get_or_insert_default::<Taken>().add(stripped);
     }
-    trace::admitted(|| key.id());
-    head.extensions.insert(key);
+    Settings::admit(&mut head.extensions, key);
 }

@@ -30,7 +30,7 @@ fn now() -> DateTime<Utc> {
 /// I6 by the machine's own clock: four threads that know the key meet its expiry. Nobody who begins after
 /// it is admitted, nobody who has ended by then is refused, whatever the coarse clock of a hit says.
 ///
-/// Seen to fail with a lag of nothing (`TICK_LAG`): admitted up to 4 ms late.
+/// Seen to fail with a lag of nothing (`TICK_LAG`).
 #[test]
 fn a_key_that_threads_know_expires_to_the_moment() {
     let store = Scripted::new();
@@ -71,7 +71,7 @@ fn a_key_that_threads_know_expires_to_the_moment() {
 /// Rule 6 of the front: a thread that ends gives back what it had, so that threads that come and go, more
 /// of them than there is room for, leave nothing behind.
 ///
-/// Seen to fail (at 12 MB) with tables that are not dropped.
+/// Seen to fail with tables that are not dropped.
 #[test]
 fn five_hundred_threads_leave_nothing_behind() {
     let store = Scripted::new();
