@@ -17,26 +17,8 @@ use tower_token_auth::{
 use crate::support::{
     server::Server,
     site::{Kind, Site},
+    told::{FOREVER, told},
 };
-
-/// Long enough that a test which waits for it has failed.
-const FOREVER: Duration = Duration::from_secs(30);
-
-/// All that the feed tells by now: it answers a probe behind it.
-async fn told(feed: &mut KnoxFeed) -> Vec<Heard> {
-    feed.probe(7).await.unwrap();
-    let mut told = Vec::new();
-    loop {
-        let next = tokio::time::timeout(FOREVER, feed.next()).await;
-        match next.expect("the probe comes back").unwrap() {
-            Heard::Alive(nonce) => {
-                assert_eq!(nonce, 7);
-                return told;
-            }
-            heard => told.push(heard),
-        }
-    }
-}
 
 /// What the feed ends in.
 async fn error_of(feed: &mut KnoxFeed) -> String {

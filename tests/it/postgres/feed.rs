@@ -9,26 +9,9 @@ use tower_token_auth::{
 };
 
 use super::{Database, digest_of, issue, key_of, with_a_key};
+use crate::support::told::{FOREVER, told};
 
-/// Long enough that a test which waits for it has failed.
-const FOREVER: Duration = Duration::from_secs(30);
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
-
-/// All that the feed tells by now: it answers a probe behind it.
-async fn told(feed: &mut PostgresFeed) -> Vec<Heard> {
-    feed.probe(7).await.unwrap();
-    let mut told = Vec::new();
-    loop {
-        let next = tokio::time::timeout(FOREVER, feed.next()).await;
-        match next.expect("the probe comes back").unwrap() {
-            Heard::Alive(nonce) => {
-                assert_eq!(nonce, 7);
-                return told;
-            }
-            heard => told.push(heard),
-        }
-    }
-}
 
 async fn subjects(feed: &mut PostgresFeed) -> Vec<Subject> {
     let told = told(feed).await.into_iter().flat_map(|heard| match heard {

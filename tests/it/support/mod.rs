@@ -34,6 +34,8 @@ pub(crate) mod shell;
 pub(crate) mod site;
 #[cfg(feature = "test-util")]
 pub(crate) mod stores;
+#[cfg(any(feature = "postgres", feature = "knox"))]
+pub(crate) mod told;
 pub(crate) mod wire;
 
 use std::{

@@ -177,42 +177,7 @@ fn garbage(column: &str, reason: &str) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{
-            KnoxOptions,
-            dialect::Dialect,
-            ids::Ids,
-            schema::{Owners, Smarter},
-        },
-        *,
-    };
-
-    fn schema(is_smarter: bool) -> Schema {
-        let smarter = Smarter {
-            keys: String::new(),
-            profiles: String::new(),
-            links: None,
-            account_ids: Ids::Numbers,
-            profile_ids: Ids::Numbers,
-            platform: None,
-        };
-        let owners = Owners {
-            table: String::new(),
-            id: String::new(),
-            ids: Ids::Numbers,
-            is_padded: false,
-            username: String::new(),
-            has_staff: true,
-            has_superusers: true,
-        };
-        Schema {
-            dialect: Dialect::Postgres,
-            zone: KnoxOptions::default().zone,
-            tokens: String::new(),
-            owners,
-            smarter: is_smarter.then_some(smarter),
-        }
-    }
+    use super::*;
 
     /// Where a column of Django's is never NULL, one that is makes the row no key: whatever "not active" or
     /// "never" it might be taken for, nobody has said so.
@@ -230,7 +195,7 @@ mod tests {
         for is_smarter in [false, true] {
             let own = own.iter().filter(|_| is_smarter);
             let row: Cells = plain.iter().chain(own).map(|cell| Some((*cell).to_owned())).collect();
-            let schema = schema(is_smarter);
+            let schema = Schema::nameless(is_smarter);
             assert!(record(row.clone(), &schema).is_ok());
             let nullable: Vec<usize> = (0..row.len())
                 .filter(|at| {

@@ -146,3 +146,34 @@ impl Schema {
         )
     }
 }
+
+#[cfg(test)]
+impl Schema {
+    /// One of PostgreSQL whose tables have no names, for what is asked of its kind alone.
+    pub(super) fn nameless(is_smarter: bool) -> Self {
+        let smarter = Smarter {
+            keys: String::new(),
+            profiles: String::new(),
+            links: None,
+            account_ids: Ids::Numbers,
+            profile_ids: Ids::Numbers,
+            platform: None,
+        };
+        let owners = Owners {
+            table: String::new(),
+            id: String::new(),
+            ids: Ids::Numbers,
+            is_padded: false,
+            username: String::new(),
+            has_staff: true,
+            has_superusers: true,
+        };
+        Self {
+            dialect: Dialect::Postgres,
+            zone: super::KnoxOptions::default().zone,
+            tokens: String::new(),
+            owners,
+            smarter: is_smarter.then_some(smarter),
+        }
+    }
+}

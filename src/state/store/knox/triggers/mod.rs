@@ -220,35 +220,12 @@ async fn places(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ids::Ids, *};
+    use super::*;
 
     /// Those of a site with every default.
     fn triggers(is_smarter: bool) -> Triggers {
         let options = KnoxOptions::default();
-        let smarter = Smarter {
-            keys: String::new(),
-            profiles: String::new(),
-            links: None,
-            account_ids: Ids::Numbers,
-            profile_ids: Ids::Numbers,
-            platform: None,
-        };
-        let owners = Owners {
-            table: String::new(),
-            id: String::new(),
-            ids: Ids::Numbers,
-            is_padded: false,
-            username: String::new(),
-            has_staff: true,
-            has_superusers: true,
-        };
-        let schema = Schema {
-            dialect: Dialect::Postgres,
-            zone: options.zone,
-            tokens: String::new(),
-            owners,
-            smarter: is_smarter.then_some(smarter),
-        };
+        let schema = Schema::nameless(is_smarter);
         let tables = tables(&schema, &options).into_iter();
         let named = |table| Table { space: "s".into(), name: "t".into(), ..table };
         Triggers { wanted: Wanted::No, tables: tables.map(named).collect() }
