@@ -4,7 +4,8 @@
 //!
 //! How they were seen to fail, each under loom and under shuttle, with one mechanism removed
 //! (`state/cache/front`): all of the first three with the fence's time not compared (`Cache::sight`); what
-//! is learnt meanwhile with that time loaded behind the check (`Cache::keep`).
+//! is learnt meanwhile with that time loaded behind the check (`Cache::keep`); the deletion of a key that this
+//! one learns, with a slot that a newer one replaces and nothing ends (`Cache::publish`).
 
 #![cfg(any(token_auth_loom, token_auth_shuttle))]
 
