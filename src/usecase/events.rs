@@ -231,9 +231,19 @@ impl Authenticator {
 
     /// Tells that a request passed. Where nobody listens, the key is not even looked at.
     #[inline]
-    pub(super) fn tell_admission(&self, key: &AuthenticatedKey) {
+    fn tell_admission(&self, key: &AuthenticatedKey) {
         self.inner.meter.count(Count::Admitted);
         if let Some(listener) = self.inner.settings.events.as_deref() {
+            hear(listener, Event::Succeeded { key: key.id(), owner: key.owner().id() });
+        }
+    }
+
+    /// Tells of a request that a thread let pass by itself, all at once.
+    #[inline]
+    pub(super) fn tell_known(&self, key: &AuthenticatedKey) {
+        self.inner.meter.count(Count::Known);
+        if let Some(listener) = self.inner.settings.events.as_deref() {
+            hear(listener, Event::Requested);
             hear(listener, Event::Succeeded { key: key.id(), owner: key.owner().id() });
         }
     }

@@ -43,10 +43,8 @@ impl Authenticator {
     pub(crate) fn admit_known(&self, token: &[u8]) -> Result<AuthenticatedKey, Option<Sighting>> {
         match self.inner.cache.sight(token) {
             Sight::Known(record) => {
-                self.tell(Event::Requested);
-                self.inner.meter.count(Count::Hit);
                 let key = AuthenticatedKey::new(record);
-                self.tell_admission(&key);
+                self.tell_known(&key);
                 Ok(key)
             }
             Sight::Unknown(sighting) => Err(sighting),

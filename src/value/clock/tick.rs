@@ -63,27 +63,22 @@ impl Tick {
 /// Where the kernel keeps what the clocks read at their last tick.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod machine {
-    use nix::time::{ClockId, clock_gettime};
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::Tick;
 
+    /// Every kernel since 2009 has these clocks.
     #[inline]
     pub(super) fn tick() -> Tick {
-        let wall = nanos(ClockId::CLOCK_REALTIME_COARSE);
-        let monotonic = nanos(ClockId::CLOCK_MONOTONIC_COARSE);
-        match (wall, monotonic) {
-            (Some(wall), Some(monotonic)) => Tick { wall, monotonic: monotonic.cast_unsigned() },
-            // Every kernel since 2009 has these clocks.
-            _ => super::exact_tick(),
-        }
+        let wall = nanos(ClockId::RealtimeCoarse);
+        Tick { wall, monotonic: nanos(ClockId::MonotonicCoarse).cast_unsigned() }
     }
 
     #[inline]
     #[allow(clippy::useless_conversion, reason = "where a machine's words have 32 bits, it is not")]
-    fn nanos(clock: ClockId) -> Option<i64> {
-        let time = clock_gettime(clock).ok()?;
-        let seconds = i64::from(time.tv_sec()).wrapping_mul(1_000_000_000);
-        Some(seconds.wrapping_add(i64::from(time.tv_nsec())))
+    fn nanos(clock: ClockId) -> i64 {
+        let time = clock_gettime(clock);
+        time.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(i64::from(time.tv_nsec))
     }
 }
 
@@ -93,7 +88,7 @@ mod machine {
     pub(super) use super::exact_tick as tick;
 }
 
-#[cold]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn exact_tick() -> Tick {
     let now = super::Clock::system().read();
     Tick::of(now.wall, now.monotonic.as_nanos())

@@ -31,9 +31,10 @@ pub(super) struct Series {
 }
 
 impl Count {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Admitted,
         Self::Hit,
+        Self::Known,
         Self::Negative,
         Self::Miss,
         Self::ReadFound,
@@ -48,10 +49,16 @@ impl Count {
         Self::FeedGap,
     ];
 
-    pub(super) fn series(self) -> Series {
+    /// Where it is told: in one line, or in two.
+    pub(super) fn series(self) -> impl Iterator<Item = Series> {
+        let also = (self == Self::Known).then_some(Self::Admitted);
+        [self].into_iter().chain(also).map(Self::line)
+    }
+
+    fn line(self) -> Series {
         let (name, label) = match self {
             Self::Admitted => (ADMITTED, None),
-            Self::Hit => (LOOKUPS, Some(("result", "hit"))),
+            Self::Hit | Self::Known => (LOOKUPS, Some(("result", "hit"))),
             Self::Negative => (LOOKUPS, Some(("result", "negative"))),
             Self::Miss => (LOOKUPS, Some(("result", "miss"))),
             Self::ReadFound => (READS, Some(("outcome", "found"))),

@@ -36,6 +36,8 @@ pub(crate) enum Count {
     Admitted,
     /// The cache knew the key.
     Hit,
+    /// A thread knew the key by itself, and the request passed: both of the above at once.
+    Known,
     /// The cache knew that there is no such key.
     Negative,
     /// The cache could not tell.

@@ -76,13 +76,16 @@ impl Meter {
             catalogue::describe();
         }
         let Published { counts, totals, gauges, .. } = &mut *published;
-        let series = Count::ALL.into_iter().map(Count::series);
-        let series = series.chain(reasons.iter().copied().map(catalogue::refusals));
-        for (place, series) in series.enumerate() {
-            count_up(&series, &mut counts[place], self.0.stripes.sum(place));
+        for count in Count::ALL {
+            let (told, total) = (&mut counts[count as usize], self.0.stripes.sum(count as usize));
+            count_up(count.series(), told, total);
         }
-        for ((series, total), told) in catalogue::totals(levels).iter().zip(totals) {
-            count_up(series, told, *total);
+        for (place, reason) in (Count::ALL.len()..).zip(reasons) {
+            let (told, total) = (&mut counts[place], self.0.stripes.sum(place));
+            count_up([catalogue::refusals(reason)], told, total);
+        }
+        for ((series, total), told) in catalogue::totals(levels).into_iter().zip(totals) {
+            count_up([series], told, total);
         }
         for ((series, level), told) in catalogue::gauges(levels).iter().zip(gauges) {
             // By its difference, as another authenticator's is in the same series.
@@ -105,8 +108,10 @@ impl fmt::Debug for Meter {
     }
 }
 
-fn count_up(series: &Series, told: &mut u64, total: u64) {
-    counter!(series.name, labels(series)).increment(total.wrapping_sub(*told));
+fn count_up(lines: impl IntoIterator<Item = Series>, told: &mut u64, total: u64) {
+    for series in lines {
+        counter!(series.name, labels(&series)).increment(total.wrapping_sub(*told));
+    }
     *told = total;
 }
 

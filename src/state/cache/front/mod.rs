@@ -31,22 +31,19 @@
 //!    hold it.
 //!
 //! # Why a fingerprint is enough
-//! It is SipHash-1-3 with 128 bits, under a key that the system's random generator made for this cache
-//! alone and that never leaves it. To pass for a key that a thread knows, a token would have to have the
-//! fingerprint of one of at most 4,096. Whoever does not know the key of the fingerprints can only guess,
-//! and each guess succeeds with a probability of at most 2⁻¹¹⁶: a million guesses a second would take some
-//! 10²¹ years. Guesses can be made in requests only, one at a time, as no fingerprint is ever shown and none
-//! is the same in another process or cache; an answer tells no more than that a guess was wrong. So this is
-//! weaker than the token, of which a knox one has 256 bits, and out of reach all the same.
+//! It is a universal hash of 128 bits, under keys that the system's random generator drew for this cache
+//! alone and that never leave it. To pass for a key that a thread knows, a token would have to have the
+//! fingerprint of one of at most 4,096, and any other token has that with a probability of less than 2⁻¹¹⁴,
+//! whoever chose it and however: see [`fingerprint`]. A million guesses a second would take some 10²⁰ years.
+//! Guesses can be made in requests only, one at a time; an answer tells no more than that a guess was wrong.
+//! So this is weaker than the token, of which a knox one has 256 bits, and out of reach all the same.
 //!
-//! SipHash was made with two rounds a word and four at the end. One and three, as in the hash tables of
-//! Rust's standard library, leave less of a margin to whoever sees outputs, or can ask whether two inputs
-//! collide; they are quicker by a tenth of a hit. Here nobody sees an output. What is known of pairs that
-//! collide more often than others starts from one of the two: and whoever knows a valid token is admitted
-//! by it anyway. A token of one's own that collides with another of one's own is worth nothing. The digest
-//! by which the store knows a token is another matter, as whoever reads the database sees it.
+//! What could be learnt of a fingerprint at all, by how long answers take, is whether two tokens stand in
+//! one set of a table: ten bits of the one half, of tokens that were admitted. The other half is compared
+//! and nothing else. The digest by which the store knows a token is another matter, as
+//! whoever reads the database sees it: that is a cryptographic hash.
 //!
-//! The token itself is in no table, and can't be told from a fingerprint without the key.
+//! The token itself is in no table, and can't be told from a fingerprint without the keys.
 
 mod budget;
 mod entry;
@@ -85,7 +82,8 @@ shuttle::thread_local! {
 /// One cache's part in the tables of all threads.
 pub(super) struct Front {
     id: CacheId,
-    key: FingerprintKey,
+    /// Apart, as it is as large as all else of a cache together.
+    key: Box<FingerprintKey>,
 }
 
 /// What this thread knows of a token.
@@ -119,7 +117,7 @@ impl Cache {
     #[inline]
     pub(crate) fn sight(&self, token: &[u8]) -> Sight {
         let Some(front) = &self.front else { return Sight::Unknown(None) };
-        let print = front.key.of(token);
+        let Some(print) = front.key.of(token) else { return Sight::Unknown(None) };
         let (now, clock) = (self.clock.tick(), self.fence.snap());
         let mut sighting = Sighting { print, now, clock, is_wanted: false };
         let mut over = None;

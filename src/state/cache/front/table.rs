@@ -174,7 +174,7 @@ mod tests {
     };
 
     struct Maker {
-        key: FingerprintKey,
+        key: Box<FingerprintKey>,
         cache: CacheId,
         slot: Arc<Slot>,
         now: Tick,
@@ -194,7 +194,7 @@ mod tests {
         }
 
         fn print(&self, number: usize) -> Fingerprint {
-            self.key.of(number.to_string().as_bytes())
+            self.key.of(number.to_string().as_bytes()).unwrap()
         }
 
         fn entry(&self, number: usize) -> Entry {
