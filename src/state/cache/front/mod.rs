@@ -110,6 +110,13 @@ impl Front {
     pub(super) fn new() -> Option<Self> {
         Some(Self { id: CacheId::take()?, key: FingerprintKey::random()? })
     }
+
+    /// Has this thread let go of a token, if it knows it: its entry is over.
+    #[cold]
+    fn forget(&self, print: Fingerprint) {
+        let remove = |table: &RefCell<Table>| table.try_borrow_mut().ok()?.remove(print, self.id);
+        drop(TABLE.try_with(remove));
+    }
 }
 
 impl Cache {
@@ -120,7 +127,6 @@ impl Cache {
         let Some(print) = front.key.of(token) else { return Sight::Unknown(None) };
         let (now, clock) = (self.clock.tick(), self.fence.snap());
         let mut sighting = Sighting { print, now, clock, is_wanted: false };
-        let mut over = None;
         let known = TABLE.try_with(|table| {
             let mut table = table.try_borrow_mut().ok()?;
             let Some(entry) = table.find(print, front.id) else {
@@ -133,14 +139,15 @@ impl Cache {
                 return Some(entry.use_it());
             }
             sighting.is_wanted = true;
-            over = table.remove(print, front.id);
             None
         });
-        drop(over);
-        match known {
-            Ok(Some(record)) => Sight::Known(record),
-            Ok(None) | Err(_) => Sight::Unknown(Some(sighting)),
+        if let Ok(Some(record)) = known {
+            return Sight::Known(record);
         }
+        if sighting.is_wanted {
+            front.forget(print);
+        }
+        Sight::Unknown(Some(sighting))
     }
 
     /// Has this thread note that a token was admitted, so that it is to be known if it comes again.
