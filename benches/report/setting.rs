@@ -1,7 +1,8 @@
 //! An authenticator over a store in memory, and the requests that it admits.
 
+use bytes::Bytes;
 use chrono::TimeDelta;
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use tokio::runtime::{Builder, Runtime};
 use tower_token_auth::{
     ApiKey, Authenticator, DigestAlgorithm, KeyId, MemoryStore, Owner, TokenDigest,
@@ -54,11 +55,29 @@ impl Setting {
 
 /// A request as a client sends it.
 pub fn request(token: &str) -> Request<Body> {
+    requests(&[token]).remove(0)
+}
+
+/// Such requests with these tokens, in fields that point into what was read of a connection, as hyper
+/// makes them.
+pub fn requests(tokens: &[impl AsRef<str>]) -> Vec<Request<Body>> {
+    let fields = tokens.iter().map(|token| format!("Token {}", token.as_ref()));
+    let (ends, read) = fields.fold((vec![0], String::new()), |(mut ends, read), field| {
+        let read = read + &field;
+        ends.push(read.len());
+        (ends, read)
+    });
+    let read = Bytes::from(read);
+    let field = |ends: &[usize]| HeaderValue::from_maybe_shared(read.slice(ends[0]..ends[1]));
+    ends.windows(2).map(|ends| presenting(field(ends).expect("a token is a field"))).collect()
+}
+
+fn presenting(credential: HeaderValue) -> Request<Body> {
     Request::get("/v1/things?page=2")
         .header(header::HOST, "api.example.com")
         .header(header::USER_AGENT, "report/1.0")
         .header(header::ACCEPT, "application/json")
-        .header(header::AUTHORIZATION, format!("Token {token}"))
+        .header(header::AUTHORIZATION, credential)
         .body(Body::default())
         .expect("the request is well formed")
 }

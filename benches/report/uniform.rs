@@ -12,7 +12,7 @@ use crate::{
     contenders::{Bare, Body},
     everything::{Cached, token},
     print,
-    setting::request,
+    setting::requests,
     statistics::{Random, estimate, median},
     timing::{BATCH, line, minus, time_all, time_calls},
 };
@@ -80,7 +80,7 @@ fn looked_up(map: &DashMap<u64, Value>, places: &[u64], look: impl Fn(&Value)) -
 
 /// Requests with keys that are drawn with equal probability.
 pub(crate) fn drawn(random: &mut Random, keys: usize) -> Vec<Request<Body>> {
-    tokens(random, keys).iter().map(|token| request(token)).collect()
+    requests(&tokens(random, keys))
 }
 
 fn tokens(random: &mut Random, keys: usize) -> Vec<String> {

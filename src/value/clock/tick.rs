@@ -29,6 +29,7 @@ impl Tick {
     }
 
     /// An exact reading's.
+    #[cfg(any(test, feature = "test-util", not(any(target_os = "linux", target_os = "android"))))]
     pub(super) fn of(wall: DateTime<Utc>, monotonic: u64) -> Self {
         // Centuries from now there are none. What comes of that is asked of the clocks once a second.
         Self { wall: wall.timestamp_nanos_opt().unwrap_or(i64::MAX), monotonic }
