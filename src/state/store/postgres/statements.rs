@@ -6,16 +6,24 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use super::super::sql::Prefix;
 
-/// The columns of a record, as [`row`](super::row) reads them, with what they are read from. The
-/// owner is joined in and its accounts are gathered in the same query.
-pub(super) const RECORD: &str = "\
-SELECT k.digest, k.key_id, k.token_key, k.account_id, k.name, k.description, k.version, \
-k.tags, k.annotations::text AS annotations, k.scopes, k.created_at, k.updated_at, k.expires_at, \
-k.last_used_at, k.is_active, k.predecessor_id, o.id AS owner_id, o.username, \
-o.is_active AS owner_is_active, o.is_staff, o.is_superuser, \
-ARRAY(SELECT m.account_id FROM {p}memberships AS m WHERE m.owner_id = o.id \
-ORDER BY m.account_id) AS accounts \
-FROM {p}keys AS k JOIN {p}owners AS o ON o.id = k.owner_id ";
+/// The columns of an owner, as [`row`](super::row) reads them: in this order.
+macro_rules! owner_columns {
+    () => {
+        "SELECT o.id AS owner_id, o.username, o.is_active AS owner_is_active, o.is_staff, \
+         o.is_superuser, ARRAY(SELECT m.account_id FROM {p}memberships AS m \
+         WHERE m.owner_id = o.id ORDER BY m.account_id) AS accounts"
+    };
+}
+
+/// The columns of a record, as [`row`](super::row) reads them in this order, with what they are read
+/// from. The owner is joined in and its accounts are gathered in the same query.
+pub(super) const RECORD: &str = concat!(
+    owner_columns!(),
+    ", k.key_id, k.digest, k.created_at, k.token_key, k.account_id, k.predecessor_id, k.name, \
+     k.description, k.version, k.tags, k.annotations::text AS annotations, k.scopes, \
+     k.updated_at, k.expires_at, k.last_used_at, k.is_active \
+     FROM {p}keys AS k JOIN {p}owners AS o ON o.id = k.owner_id "
+);
 
 pub(super) struct Statements {
     pub(super) find: SqlStr,
@@ -60,12 +68,7 @@ impl Statements {
                 "WHERE k.key_id = $1 OR k.predecessor_id = $1 OR k.key_id = \
                  (SELECT own.predecessor_id FROM {p}keys AS own WHERE own.key_id = $1)",
             ),
-            owner: sql(
-                "SELECT o.id AS owner_id, o.username, o.is_active AS owner_is_active, o.is_staff, \
-                 o.is_superuser, ARRAY(SELECT m.account_id FROM {p}memberships AS m \
-                 WHERE m.owner_id = o.id ORDER BY m.account_id) AS accounts \
-                 FROM {p}owners AS o WHERE o.id = $1",
-            ),
+            owner: sql(concat!(owner_columns!(), " FROM {p}owners AS o WHERE o.id = $1")),
             // Two uses of one key may come together: the later one stays. The rows are locked in the
             // order of their digests, as every change locks them, so that two nodes that write the same
             // keys wait for each other and never both; and the server asks again of a row that had to
