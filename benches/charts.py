@@ -133,7 +133,7 @@ def main():
     for name, details in sections(lines):
         for marker, maker in makers.get(name, []):
             text = fill(text, marker, maker(details))
-        if name in ("G2", "G4", "G8", "G10", "G11"):
+        if name in ("G2", "G4", "G7", "G8", "G10", "G11"):
             text = fill(text, name, plain(details))
         if name.startswith("machine: "):
             text = fill(text, "machine", name.removeprefix("machine: ") + ".")

@@ -33,7 +33,7 @@ for contender in "${contenders[@]}"; do
     for count in $few $many; do
         # What stands before the hits is not counted; only the thread that serves them enters `profiled`.
         valgrind -q --tool=callgrind --toggle-collect='*one_hit::profiled*' --compress-strings=no \
-            --compress-pos=no --callgrind-out-file="$folder/$contender.$count" \
+            --compress-pos=no --dump-instr=yes --callgrind-out-file="$folder/$contender.$count" \
             "$report" --bench one-hit "$contender" "$count"
     done
 done

@@ -50,7 +50,7 @@ pub fn by_hand<S: KeyStore>(
 ) -> AsyncRequireAuthorizationLayer<
     impl AsyncAuthorizeRequest<Body, RequestBody = Body, ResponseBody = Body, Future: Send> + Clone,
 > {
-    // The lifetime and size that the crate's own cache has by default.
+    // Room for more than it is asked for, and a lifetime that ends nothing while it is measured.
     let cache: Cache<[u8; 32], Arc<Record>> =
         Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build();
     let store = Arc::new(store);

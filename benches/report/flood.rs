@@ -36,9 +36,10 @@ const GOAL_POINTS: f64 = 1.0;
 const KEYS: u64 = 1_000;
 /// Requests of the real traffic in a millisecond, whatever becomes of those before them.
 const REAL_RATE: u64 = 20;
-/// Twice as many clients of the flood as reads may be under way or wait for their turn, so that
-/// they are turned away as well.
+/// More clients of the flood than reads may be under way or wait for their turn, so that they are turned
+/// away as well.
 const JUNK_CLIENTS: u64 = 1_024;
+const MOST_WAITING: usize = 1_024;
 /// Longer than a slot lives, so that every key is read anew at least once in it.
 const LIFE: Duration = Duration::from_secs(11);
 
@@ -83,6 +84,7 @@ struct Real {
     /// Requests that were answered at once, and so without a read.
     hits: AtomicU64,
     refused: AtomicU64,
+    pending: AtomicU64,
 }
 
 impl Real {
@@ -119,7 +121,8 @@ pub(crate) fn report(effort: Effort) {
     };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime starts");
-    let (auth, _guard) = Authenticator::read_only(Slow::new()).build().expect("the defaults fit");
+    let builder = Authenticator::read_only(Slow::new()).max_waiting(MOST_WAITING);
+    let (auth, _guard) = builder.build().expect("the settings fit");
     let service = TokenAuthLayer::new(auth).layer(Bare);
     let (real, junk) = (Arc::new(Real::default()), Arc::new(Junk::default()));
     let over = Arc::new(AtomicBool::new(false));
@@ -141,6 +144,12 @@ pub(crate) fn report(effort: Effort) {
     let (took, growth) = growth_of(|| runtime.block_on(flood(&service, &junk, tokens, life)));
     let flooded = real.hit_points(before);
     over.store(true, Ordering::SeqCst);
+    // What has not been answered by now may still be refused.
+    runtime.block_on(async {
+        while real.pending.load(Ordering::SeqCst) > 0 {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    });
 
     let mib = growth.peak as f64 / MIB;
     let lost = (quiet - flooded).max(0.0);
@@ -211,7 +220,11 @@ async fn use_real_keys(service: Through, real: Arc<Real>, over: Arc<AtomicBool>)
                 }
                 Poll::Pending => {
                     let real = Arc::clone(&real);
-                    tokio::spawn(async move { real.note(answer.await) });
+                    real.pending.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(async move {
+                        real.note(answer.await);
+                        real.pending.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
             }
         }

@@ -74,5 +74,6 @@ where
         metrics::with_local_recorder(&recorder, || metered.push(time(layer, request)));
     }
     line("the layer adds, with tracing", minus(&traced, &bare));
+    // It counts whether anybody listens or not.
     line("the layer adds, with metrics", minus(&metered, &bare));
 }

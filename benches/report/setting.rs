@@ -58,8 +58,8 @@ pub fn request(token: &str) -> Request<Body> {
     requests(&[token]).remove(0)
 }
 
-/// Such requests with these tokens, in fields that point into what was read of a connection, as hyper
-/// makes them.
+/// Such requests with these tokens, each in a field that points into what was read of a connection, as hyper
+/// makes it.
 pub fn requests(tokens: &[impl AsRef<str>]) -> Vec<Request<Body>> {
     let fields = tokens.iter().map(|token| format!("Token {}", token.as_ref()));
     let (ends, read) = fields.fold((vec![0], String::new()), |(mut ends, read), field| {

@@ -23,6 +23,8 @@ use crate::{
 const GOAL: f64 = 0.95;
 /// Pairs of one thread and two, of each contender.
 const ROUNDS: usize = 31;
+/// With fewer of them, nothing is said.
+const LEAST_ROUNDS: usize = 15;
 /// Batches that each thread serves in a round.
 const BATCHES: usize = 120;
 /// Requests in one: long enough that two threads, which begin it together, are at it together.
@@ -64,7 +66,9 @@ pub(crate) fn report(effort: Effort) {
             "    G3: {alone} of {rounds} rounds are left out: the threads never had both cores"
         );
     }
-    if rates[0][0].is_empty() {
+    let pairs = rates[0][0].len();
+    if pairs < if effort == Effort::Smoke { 1 } else { LEAST_ROUNDS } {
+        println!("    G3 is not measured: {pairs} rounds are too few");
         return;
     }
     let scaling = rates.each_ref().map(|[one, two]| {

@@ -10,7 +10,7 @@ use crate::{
     statistics::median,
 };
 
-/// Requests in one timed batch: some ten microseconds, so that reading the clock is no matter.
+/// Requests in one timed batch: ten microseconds and more, so that reading the clock is no matter.
 pub(crate) const BATCH: usize = 256;
 
 /// Nanoseconds that one of a batch of the same request takes.

@@ -22,7 +22,7 @@ const FEW: usize = 100;
 const ROUNDS: usize = 3_000;
 
 /// As large as what a cache keeps of a key beside its record.
-type Value = Arc<[u64; 12]>;
+type Value = Arc<[u64; 8]>;
 
 pub(crate) fn report(effort: Effort) {
     let keys = if effort == Effort::Smoke { 2_000 } else { KEYS };

@@ -50,7 +50,7 @@ where
         } else {
             match self.settings.known(request.headers_mut()) {
                 Ok(key) => {
-                    Settings::admit(request.extensions_mut(), key);
+                    Settings::leave_key(request.extensions_mut(), key);
                     return ResponseFuture::forward(self.inner.call(request));
                 }
                 Err(look) => look,

@@ -55,7 +55,7 @@ pub(super) struct Credential {
 #[derive(Clone, Copy)]
 pub(super) enum Look {
     Not,
-    /// It can't say; a sighting if it is to know the token the next time.
+    /// It can't say; what it saw, of a token that it may come to know.
     AtToken(Option<Sighting>),
 }
 
@@ -120,10 +120,9 @@ impl Settings {
         }
     }
 
-    /// The key of a request whose credential this thread knows, if it brings it as nearly every one does
-    /// and the layer has nothing else to do with it; then [`admit`](Self::admit) is all that is left.
-    /// Otherwise, what was seen. Spares a hit the moves of the request's head, and all that is for rarer
-    /// requests.
+    /// The key of a request whose token this thread knows, where the token stands as nearly every client
+    /// sends it and the layer is set up for nothing rarer; then [`leave_key`](Self::leave_key) is all that is
+    /// left. Otherwise, what was seen. Spares a hit the moves of the request's head.
     pub(super) fn known(&self, headers: &mut HeaderMap) -> Result<AuthenticatedKey, Look> {
         if self.authoritative || self.strip || !self.bypasses.is_empty() {
             return Err(Look::Not);
@@ -133,7 +132,7 @@ impl Settings {
     }
 
     /// Leaves a key for the inner service to find, where nothing was taken out of the request.
-    pub(super) fn admit(extensions: &mut Extensions, key: AuthenticatedKey) {
+    pub(super) fn leave_key(extensions: &mut Extensions, key: AuthenticatedKey) {
         trace::admitted(|| key.id());
         extensions.remove::<Visitor>();
         extensions.insert(key);
@@ -245,5 +244,5 @@ fn admit(head: &mut Parts, key: AuthenticatedKey, to_strip: Option<Stripped>) {
         head.headers.remove(stripped.header());
         head.extensions.get_or_insert_default::<Taken>().add(stripped);
     }
-    Settings::admit(&mut head.extensions, key);
+    Settings::leave_key(&mut head.extensions, key);
 }

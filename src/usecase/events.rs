@@ -211,6 +211,10 @@ fn hear(listener: &dyn Events, event: Event<'_>) {
     }
 }
 
+fn succeeded(key: &AuthenticatedKey) -> Event<'_> {
+    Event::Succeeded { key: key.id(), owner: key.owner().id() }
+}
+
 impl Authenticator {
     pub(crate) fn tell(&self, event: Event<'_>) {
         self.inner.tell(event);
@@ -234,7 +238,7 @@ impl Authenticator {
     fn tell_admission(&self, key: &AuthenticatedKey) {
         self.inner.meter.count(Count::Admitted);
         if let Some(listener) = self.inner.settings.events.as_deref() {
-            hear(listener, Event::Succeeded { key: key.id(), owner: key.owner().id() });
+            hear(listener, succeeded(key));
         }
     }
 
@@ -244,7 +248,7 @@ impl Authenticator {
         self.inner.meter.count(Count::Known);
         if let Some(listener) = self.inner.settings.events.as_deref() {
             hear(listener, Event::Requested);
-            hear(listener, Event::Succeeded { key: key.id(), owner: key.owner().id() });
+            hear(listener, succeeded(key));
         }
     }
 

@@ -6,9 +6,9 @@ use super::{MAX_LEN, source::Sources};
 use crate::value::token::is_blank;
 
 impl Sources {
-    /// What stands in the place of a request's one token, its field marked; `None` where more has to be
-    /// looked at. If it is a token, [`find`](Self::find) finds this one, and whether it is one has still
-    /// to be asked: for a token that is known, it was.
+    /// The bytes where a request's one token stands, its field marked; `None` where more has to be looked
+    /// at. They may be no token at all, which [`find`](Self::find) decides; if they are one, it finds the
+    /// same. What a thread knows by these bytes was found to be a token then.
     #[inline]
     pub(in crate::edge) fn in_its_place<'h>(&self, headers: &'h mut HeaderMap) -> Option<&'h [u8]> {
         // As many values as names: no field is repeated.

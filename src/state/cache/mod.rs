@@ -119,11 +119,12 @@ impl Cache {
         let &CacheSettings { fresh_ttl, absent_ttl, short_ttl, store_timeout, .. } = settings;
         let shortest = fresh_ttl.min(absent_ttl).min(short_ttl.unwrap_or(Duration::MAX));
         let offset = clock.read().offset_millis();
+        let front = Front::new(&clock);
         Self {
             store,
             clock,
             fence,
-            front: Front::new(),
+            front,
             suspects: Suspects::default(),
             present: Table::new(settings.capacity),
             absent: Table::new(settings.absent_capacity),

@@ -38,7 +38,7 @@ impl Authenticator {
     }
 
     /// The admission of a token that this thread knows, told already; otherwise what was seen, for the
-    /// [`cached`](Self::cached) decision: so that it is known the next time but one.
+    /// [`cached`](Self::cached) decision: so that a token that is admitted twice is known from then on.
     #[inline]
     pub(crate) fn admit_known(&self, token: &[u8]) -> Result<AuthenticatedKey, Option<Sighting>> {
         match self.inner.cache.sight(token) {

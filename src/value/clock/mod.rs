@@ -114,7 +114,19 @@ impl Clock {
         Reading { wall: self.now(), monotonic: self.monotonic() }
     }
 
+    /// Whether a [`tick`](Self::tick) can be had.
+    pub(crate) fn has_ticks(&self) -> bool {
+        match &self.0 {
+            Source::System => Tick::are_there(),
+            #[cfg(any(test, feature = "test-util"))]
+            Source::Manual(_) => true,
+        }
+    }
+
     /// Both, as of their last tick.
+    ///
+    /// # Panics
+    /// Where the machine [has none](Self::has_ticks).
     #[inline]
     pub(crate) fn tick(&self) -> Tick {
         match &self.0 {

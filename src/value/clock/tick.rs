@@ -22,7 +22,15 @@ pub(crate) struct Tick {
 pub(crate) const TICK_LAG: Duration = Duration::from_secs(1);
 
 impl Tick {
+    /// Whether the machine has clocks of this kind. Some do not: kernels without POSIX timers, sandboxes.
+    pub(super) fn are_there() -> bool {
+        machine::has_ticks()
+    }
+
     /// The machine's.
+    ///
+    /// # Panics
+    /// Where it has none.
     #[inline]
     pub(super) fn now() -> Self {
         machine::tick()
@@ -64,11 +72,15 @@ impl Tick {
 /// Where the kernel keeps what the clocks read at their last tick.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod machine {
-    use rustix::time::{ClockId, clock_gettime};
+    use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic};
 
     use super::Tick;
 
-    /// Every kernel since 2009 has these clocks.
+    pub(super) fn has_ticks() -> bool {
+        let clocks = [ClockId::RealtimeCoarse, ClockId::MonotonicCoarse];
+        clocks.iter().all(|clock| clock_gettime_dynamic(DynamicClockId::Known(*clock)).is_ok())
+    }
+
     #[inline]
     pub(super) fn tick() -> Tick {
         let wall = nanos(ClockId::RealtimeCoarse);
@@ -76,7 +88,7 @@ mod machine {
     }
 
     #[inline]
-    #[allow(clippy::useless_conversion, reason = "where a machine's words have 32 bits, it is not")]
+    #[allow(clippy::useless_conversion, reason = "where a C long has 32 bits, it is not")]
     fn nanos(clock: ClockId) -> i64 {
         let time = clock_gettime(clock);
         time.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(i64::from(time.tv_nsec))
@@ -87,6 +99,10 @@ mod machine {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod machine {
     pub(super) use super::exact_tick as tick;
+
+    pub(super) fn has_ticks() -> bool {
+        true
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -8,24 +8,25 @@
 //!
 //! # Why two tokens hardly ever have the same
 //! Take two tokens that differ. The length of each is one of its words, so that some word differs, by a
-//! d of less than 2⁶⁴; let 2ᵃ be the power of two that divides it. The key of this word is drawn by
-//! itself, whatever the others are, and so the difference of both sums takes each of the 2¹²⁸⁻ᵃ values
-//! that lie 2ᵃ apart with the same probability. Halves that agree mean sums that differ by less than
-//! 2⁶⁴, for which fewer than 2⁶⁵⁻ᵃ of these values will do: a probability of less than 2⁻⁶³, and for both
-//! halves of less than 2⁻¹²⁶. This rests on how the keys were drawn, and on nothing that is believed of a
-//! cipher.
+//! d of less than 2⁶⁴; let 2ᵃ be the greatest power of two that divides it. The key of this word is drawn by
+//! itself, whatever the others are, and so the difference D of both sums takes each of 2¹²⁸⁻ᵃ values, which
+//! lie 2ᵃ apart, with the same probability. The key that is added for itself makes the one sum any number,
+//! whatever D is. Now the upper halves agree only for a D between −2⁶⁴ and 2⁶⁴, and then for a share of
+//! 1 − |D| / 2⁶⁴ of the sums. Over values that lie 2ᵃ apart these shares add up to 2⁶⁴⁻ᵃ: in all, a
+//! probability of 2⁶⁴⁻ᵃ / 2¹²⁸⁻ᵃ = 2⁻⁶⁴, and for both halves of 2⁻¹²⁸. This rests on how the keys were drawn
+//! and on nothing else.
 //!
 //! It holds as long as nobody learns what a token's sum is: from a few of them the keys could be worked
 //! out. No fingerprint is ever told, printed, or found outside of its cache.
 
-/// The longest token that has a fingerprint, in bytes: what is longer is known to no thread.
-pub(super) const LONGEST: usize = 8 * WORDS;
+/// How long a token with a fingerprint may be: what is longer is known to no thread.
+pub(super) const MOST_BYTES: usize = 8 * WORDS;
 const WORDS: usize = 32;
 
 /// What stands for a token in this process, and in this cache alone.
 ///
-/// Two words and not one of 128 bits, which would be aligned so that every enum around it has a tag of 128
-/// bits as well, written in halves and read as a whole: a processor waits for that.
+/// Two `u64` and not one `u128`: its alignment makes the tag of every enum around it 16 bytes wide, which
+/// is written in halves and read whole, and for that a processor waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u64; 2]);
 
@@ -62,7 +63,7 @@ impl FingerprintKey {
     /// `None` of a token that is too long.
     #[inline]
     pub(super) fn of(&self, token: &[u8]) -> Option<Fingerprint> {
-        if token.len() > LONGEST {
+        if token.len() > MOST_BYTES {
             return None;
         }
         let (words, rest) = token.as_chunks();
@@ -116,13 +117,13 @@ mod tests {
     #[test]
     fn tokens_that_hardly_differ_differ_in_both_halves() {
         let key = FingerprintKey::random().unwrap();
-        let base: Vec<u8> = (0..LONGEST).map(|at| (at / 8 % 7) as u8).collect();
+        let base: Vec<u8> = (0..MOST_BYTES).map(|at| (at / 8 % 7) as u8).collect();
         let mut tokens = HashSet::new();
-        for length in 0..=LONGEST {
+        for length in 0..=MOST_BYTES {
             tokens.insert(base[..length].to_vec());
             tokens.insert(vec![0; length]);
             for at in 0..length {
-                // A bit, and two words that change places.
+                // A bit, and each word in another one's place.
                 let mut other = base[..length].to_vec();
                 other[at] ^= 1 << (at % 8);
                 tokens.insert(other.clone());
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn a_token_that_is_too_long_has_none() {
         let key = FingerprintKey::random().unwrap();
-        assert!(key.of(&[b'a'; LONGEST]).is_some());
-        assert!(key.of(&[b'a'; LONGEST + 1]).is_none());
+        assert!(key.of(&[b'a'; MOST_BYTES]).is_some());
+        assert!(key.of(&[b'a'; MOST_BYTES + 1]).is_none());
     }
 }

@@ -20,7 +20,7 @@
 //!    themselves.
 //! 5. Flags of key and owner are in the slot and never change; only a usable key's makes an entry.
 //! 6. Tables of all threads have 65,536 entries together at most, one of them 4,096. A thread that finds no
-//!    room goes the shared way. A thread that ends gives its room back; an entry that is over, or of an
+//!    room goes the shared way, and so does a token of more than 256 bytes. A thread that ends gives its room back; an entry that is over, or of an
 //!    authenticator that is gone, stays until its place is needed or the thread ends. Only what was
 //!    admitted is noted: junk takes no room and nobody's place.
 //! 7. No table is borrowed while anything of the user's runs: what was displaced is dropped behind the
@@ -33,15 +33,16 @@
 //! # Why a fingerprint is enough
 //! It is a universal hash of 128 bits, under keys that the system's random generator drew for this cache
 //! alone and that never leave it. To pass for a key that a thread knows, a token would have to have the
-//! fingerprint of one of at most 4,096, and any other token has that with a probability of less than 2⁻¹¹⁴,
-//! whoever chose it and however: see [`fingerprint`]. A million guesses a second would take some 10²⁰ years.
+//! fingerprint of one of at most 4,096, and any other token has that with a probability of 2⁻¹¹⁶, whoever
+//! chose it and however: see [`fingerprint`]. A million guesses a second would take some 10²¹ years.
 //! Guesses can be made in requests only, one at a time; an answer tells no more than that a guess was wrong.
 //! So this is weaker than the token, of which a knox one has 256 bits, and out of reach all the same.
 //!
-//! What could be learnt of a fingerprint at all, by how long answers take, is whether two tokens stand in
-//! one set of a table: ten bits of the one half, of tokens that were admitted. The other half is compared
-//! and nothing else. The digest by which the store knows a token is another matter, as
-//! whoever reads the database sees it: that is a cryptographic hash.
+//! What could be learnt of a fingerprint at all, by how long answers take, is whether two tokens belong to
+//! one set of a table: ten bits of the one half. The other half has keys of its own and is compared, nothing
+//! else: even for who knew all keys of the first one, a guess would pass with a probability of 2⁻⁶⁴ for each of
+//! the four entries of a set. The digest by which the store knows a token is another matter, as whoever reads
+//! the database sees it: that is a cryptographic hash.
 //!
 //! The token itself is in no table, and can't be told from a fingerprint without the keys.
 
@@ -62,7 +63,7 @@ use self::{
 };
 use super::{Cache, Slot, fence::Snap};
 use crate::value::{
-    clock::{Reading, TICK_LAG, Tick},
+    clock::{Clock, Reading, TICK_LAG, Tick},
     key::{Record, SharedRecord},
 };
 
@@ -106,9 +107,11 @@ pub(crate) struct Sighting {
 }
 
 impl Front {
-    /// `None` where the system has no random numbers, or no number is left to tell caches apart by.
-    pub(super) fn new() -> Option<Self> {
-        Some(Self { id: CacheId::take()?, key: FingerprintKey::random()? })
+    /// `None` where the system has no random numbers, or no clocks that tick, or no number is left to tell
+    /// caches apart by.
+    pub(super) fn new(clock: &Clock) -> Option<Self> {
+        let has_ticks = clock.has_ticks();
+        has_ticks.then(|| Some(Self { id: CacheId::take()?, key: FingerprintKey::random()? }))?
     }
 
     /// Has this thread let go of a token, if it knows it: its entry is over.

@@ -85,7 +85,8 @@ impl Table {
         let own = ways.iter().position(is_own);
         let free = || ways.iter().position(Option::is_none);
         // What is over holds on to a record that may be in no other place.
-        let over = || ways.iter().flatten().position(|other| !other.holds_at(now));
+        let is_over = |way: &Option<Entry>| way.as_ref().is_some_and(|other| !other.holds_at(now));
+        let over = || ways.iter().position(is_over);
         if let Some(way) = own.or_else(free).or_else(over) {
             return ways[way].replace(entry);
         }
