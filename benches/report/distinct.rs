@@ -64,7 +64,6 @@ pub(crate) fn report(effort: Effort) {
     // Once and at the end: what it writes makes every later round another one's.
     let (recording, written) =
         through_the_layer(&runtime, &store, keys, Some(QUERIES), LastUsed::default());
-    assert_eq!(written, keys, "each last use is written once");
     runtime.block_on(store.close());
     runtime.block_on(execute(&url, format!("DROP SCHEMA {schema} CASCADE")));
     let [mut rival, mut ours, mut by_default] = times;
@@ -76,7 +75,8 @@ pub(crate) fn report(effort: Effort) {
     println!("    with {QUERIES} queries under way at most: {:.0}", rate(&mut ours));
     println!("    with as many as are by default: {:.0}", rate(&mut by_default));
     println!(
-        "    with {QUERIES}, and all last uses written as well: {:.0}, in one round",
+        "    with {QUERIES}, in one round, and {written} last uses written by its end, as many as a recorder \
+         holds: {:.0}",
         keys as f64 / recording
     );
 }

@@ -15,7 +15,11 @@ use crate::contenders::{Bare, Body};
 
 /// The crate's own, which it does not show.
 #[path = "../../src/state/cache/front/fingerprint.rs"]
-#[allow(dead_code, unused_imports, reason = "a table asks more of it, and its tests run where it is")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "a table asks more of it, and its tests run where it is"
+)]
 mod fingerprint;
 
 /// A pointer, as the key itself is: what stands for it in the request's extensions.

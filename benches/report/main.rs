@@ -37,6 +37,7 @@ mod machine;
 mod memory;
 mod one_hit;
 mod outage;
+mod processes;
 mod setting;
 mod sha512;
 mod statistics;
@@ -98,8 +99,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench");
-    if arguments.next().as_deref() == Some("one-hit") {
-        return one_hit::run(arguments.next().as_deref(), arguments.next().as_deref());
+    match arguments.next().as_deref() {
+        Some("one-hit") => {
+            return one_hit::run(arguments.next().as_deref(), arguments.next().as_deref());
+        }
+        Some(processes::ARGUMENT) => {
+            return processes::run(arguments.next().as_deref(), arguments.next().as_deref());
+        }
+        _ => {}
     }
     let mut effort = Effort::Full;
     let mut chosen = Vec::new();

@@ -123,6 +123,7 @@ impl Settings {
     /// The key of a request whose token this thread knows, where the token stands as nearly every client
     /// sends it and the layer is set up for nothing rarer; then [`leave_key`](Self::leave_key) is all that is
     /// left. Otherwise, what was seen. Spares a hit the moves of the request's head.
+    #[inline]
     pub(super) fn known(&self, headers: &mut HeaderMap) -> Result<AuthenticatedKey, Look> {
         if self.authoritative || self.strip || !self.bypasses.is_empty() {
             return Err(Look::Not);
@@ -132,6 +133,7 @@ impl Settings {
     }
 
     /// Leaves a key for the inner service to find, where nothing was taken out of the request.
+    #[inline]
     pub(super) fn leave_key(extensions: &mut Extensions, key: AuthenticatedKey) {
         trace::admitted(|| key.id());
         extensions.remove::<Visitor>();
