@@ -24,6 +24,10 @@ use crate::{
 pub(super) type Bypass = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
 /// What a layer was set up with; the layer, its services and the requests under way share one.
+///
+/// On cache lines of its own, apart from the count of those who share it: routers clone their services for each
+/// request, and every hit reads what stands here.
+#[repr(align(128))]
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) auth: Authenticator,

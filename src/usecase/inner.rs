@@ -24,6 +24,10 @@ use crate::{
     },
 };
 
+/// What an authenticator's clones and its key managers share.
+///
+/// On cache lines of its own, as every hit reads it: no thread's writes beside it are to take them away.
+#[repr(align(128))]
 pub(super) struct Inner {
     pub(super) cache: Arc<Cache>,
     pub(super) store: Arc<dyn DynStore>,

@@ -74,6 +74,10 @@ pub(crate) struct CacheSettings {
     pub(crate) max_waiting: usize,
 }
 
+/// What is known of keys, and the reads under way for more.
+///
+/// On cache lines of its own, as every hit reads it: no thread's writes beside it are to take them away.
+#[repr(align(128))]
 pub(crate) struct Cache {
     store: Arc<dyn DynStore>,
     clock: Clock,

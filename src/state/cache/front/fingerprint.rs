@@ -44,6 +44,11 @@ impl Fingerprint {
 }
 
 /// The keys of one cache's fingerprints, never told to anybody: one of each half for each word.
+///
+/// On cache lines of their own, two by two as a processor may fetch them: every hit reads them, and if one line
+/// were shared with what some thread happens to have allocated beside, each of its writes would take the
+/// line from all others.
+#[repr(align(128))]
 pub(super) struct FingerprintKey {
     start: [u128; 2],
     length: [u128; 2],
