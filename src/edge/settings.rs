@@ -23,10 +23,8 @@ use crate::{
 
 pub(super) type Bypass = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
-/// What a layer was set up with; the layer, its services and the requests under way share one.
-///
-/// On cache lines of its own, apart from the count of those who share it: routers clone their services for each
-/// request, and every hit reads what stands here.
+/// What a layer was set up with, shared by it, its services and requests under way. On cache lines apart
+/// from the count of those, which routers move at each request.
 #[repr(align(128))]
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -124,9 +122,8 @@ impl Settings {
         }
     }
 
-    /// The key of a request whose token this thread knows, where the token stands as nearly every client
-    /// sends it and the layer is set up for nothing rarer; then [`leave_key`](Self::leave_key) is all that is
-    /// left. Otherwise, what was seen. Spares a hit the moves of the request's head.
+    /// The key of a request whose token this thread knows and stands where nearly every client puts it, if the
+    /// layer is set up for nothing rarer; then [`leave_key`](Self::leave_key) is all that is left.
     #[inline]
     pub(super) fn known(&self, headers: &mut HeaderMap) -> Result<AuthenticatedKey, Look> {
         if self.authoritative || self.strip || !self.bypasses.is_empty() {
@@ -170,7 +167,6 @@ impl Settings {
         async move { auth.told(auth.resolve(digest, freshness).await) }
     }
 
-    /// The response to a refused request.
     pub(super) fn refuse(&self, rejection: Rejection, head: &Parts) -> Response<Bytes> {
         self.answers.refuse(rejection, head)
     }

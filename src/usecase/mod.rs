@@ -13,3 +13,4 @@ mod model;
 pub(crate) mod rejection;
 pub(crate) mod revocation;
 pub(crate) mod sliding;
+mod telling;
