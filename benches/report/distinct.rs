@@ -75,8 +75,8 @@ pub(crate) fn report(effort: Effort) {
     println!("    with {QUERIES} queries under way at most: {:.0}", rate(&mut ours));
     println!("    with as many as are by default: {:.0}", rate(&mut by_default));
     println!(
-        "    with {QUERIES}, in one round, and {written} last uses written by its end, as many as a recorder \
-         holds: {:.0}",
+        "    with {QUERIES}, in one round, and {written} last uses written by its end, for which a recorder \
+         has room: {:.0}",
         keys as f64 / recording
     );
 }

@@ -1,4 +1,4 @@
-//! What happens is counted, logged and told, here for all that do it.
+//! How what happens is counted, logged and told.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -20,7 +20,7 @@
 //! out. No fingerprint is ever told, printed, or found outside of its cache.
 
 /// How long a token with a fingerprint may be: what is longer is known to no thread.
-pub(super) const MOST_BYTES: usize = 8 * WORDS;
+const MOST_BYTES: usize = 8 * WORDS;
 const WORDS: usize = 32;
 
 /// What stands for a token in this process, and in this cache alone.

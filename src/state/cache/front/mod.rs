@@ -110,8 +110,10 @@ impl Front {
     /// `None` where the system has no random numbers, or no clocks that tick, or no number is left to tell
     /// caches apart by.
     pub(super) fn new(clock: &Clock) -> Option<Self> {
-        let has_ticks = clock.has_ticks();
-        has_ticks.then(|| Some(Self { id: CacheId::take()?, key: FingerprintKey::random()? }))?
+        if !clock.has_ticks() {
+            return None;
+        }
+        Some(Self { id: CacheId::take()?, key: FingerprintKey::random()? })
     }
 
     /// Has this thread let go of a token, if it knows it: its entry is over.
