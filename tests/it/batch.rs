@@ -1,8 +1,8 @@
 //! Reads that wait for their turn travel in one query, and what becomes of them when that fails.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, pin::pin, sync::mpsc, time::Duration};
 
-use futures_util::{FutureExt as _, future::join_all};
+use futures_util::{FutureExt as _, future::join_all, poll};
 use tokio::{runtime, task::JoinHandle, time};
 use tower_token_auth::{
     Authenticator, AuthenticatorBuilder, KeyId, RejectionKind, Subject, TokenDigest,
@@ -204,42 +204,158 @@ async fn a_failed_batch_is_one_failure() {
     }
 }
 
-/// A batch that takes too long is told to all of it by the time that each of them has, and gives its
-/// turn back.
+/// A clock of the crate's own that goes with tokio's, and a time for reads.
+#[cfg(feature = "test-util")]
+async fn timed(set: impl FnOnce(AuthenticatorBuilder) -> AuthenticatorBuilder) -> (Setup, Clocks) {
+    let clock = tower_token_auth::testing::ManualClock::at(crate::support::long_ago());
+    let own = clock.clone();
+    let timed = |builder: AuthenticatorBuilder| builder.clock(own).store_timeout(millis(1_000));
+    (Setup::with(|builder| set(timed(builder))).await, Clocks(clock))
+}
+
+#[cfg(feature = "test-util")]
+struct Clocks(tower_token_auth::testing::ManualClock);
+
+#[cfg(feature = "test-util")]
+impl Clocks {
+    /// Lets so many milliseconds pass.
+    async fn advance(&self, span: u64) {
+        self.0.advance(millis(span));
+        time::advance(millis(span)).await;
+        idle().await;
+    }
+}
+
+#[cfg(feature = "test-util")]
+fn millis(span: u64) -> Duration {
+    Duration::from_millis(span)
+}
+
+/// Whether it was told that its time is over; `None` if it waits.
+#[cfg(feature = "test-util")]
+fn timed_out(asked: JoinHandle<Decision>) -> Option<bool> {
+    let decision = asked.now_or_never()?.unwrap();
+    Some(kind(&decision) == Some(RejectionKind::TimedOut))
+}
+
+/// A batch that takes too long is told to each of it by the time that it has, and gives its turn back
+/// after the last.
 ///
-/// Seen to fail without the time limit of the batch: the next one waits for it.
+/// Seen to fail without the time limit of the batch (the next one waits for it), with its oldest's time
+/// for all of them, and with its youngest's.
 #[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
 async fn a_batch_ends_in_time() {
-    let setup = Setup::with(|builder| builder.store_timeout(Duration::from_secs(1))).await;
+    let (setup, clocks) = timed(|builder| builder).await;
     let first = setup.occupy().await;
     let asked = [setup.ask("key-1").await, setup.ask("key-2").await];
-    time::advance(Duration::from_millis(400)).await;
-    let late = setup.ask("key-3").await;
-    // The first one is over after a second, and the batch with it: all but the last have no time left.
-    time::advance(Duration::from_millis(600)).await;
-    idle().await;
-    assert_eq!(kind(&first.await.unwrap()), Some(RejectionKind::TimedOut));
-    for asked in asked {
-        assert_eq!(kind(&asked.now_or_never().unwrap().unwrap()), Some(RejectionKind::TimedOut));
-    }
-    time::advance(Duration::from_millis(400)).await;
-    idle().await;
-    assert_eq!(kind(&late.now_or_never().unwrap().unwrap()), Some(RejectionKind::TimedOut));
-    // The crate's own clock stands still here, so that the batch has a whole timeout from its departure.
-    time::advance(Duration::from_millis(600)).await;
-    let next = setup.ask("key-4").await;
-    assert_eq!(setup.sizes(), [1, 1, 1], "the turn is free again");
+    clocks.advance(400).await;
+    let late = [setup.ask("key-3").await, setup.ask("key-4").await];
+    // The first one is over after a second, and then the batch has its turn: two have no time left.
+    clocks.advance(600).await;
+    assert_eq!(setup.sizes(), [1, 4]);
+    assert_eq!(timed_out(first), Some(true));
+    assert_eq!(asked.map(timed_out), [Some(true); 2]);
+    clocks.advance(399).await;
+    let next = setup.ask("key-5").await;
+    assert!(!late.iter().any(JoinHandle::is_finished) && !next.is_finished());
+    assert_eq!(setup.sizes(), [1, 4]);
+    clocks.advance(1).await;
+    assert_eq!(late.map(timed_out), [Some(true); 2]);
+    assert_eq!(setup.sizes(), [1, 4, 1], "the turn is free again");
     setup.store.release();
     assert!(next.await.unwrap().is_ok());
+}
+
+/// Whoever stands in line is told when the time is over, however long the turns are taken, and leaves
+/// the place to others.
+///
+/// Seen to fail without the driver's timer (they wait for the turn), and with all of the line told when the
+/// first is.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn who_stands_in_line_is_told_in_time() {
+    let (setup, clocks) = timed(|builder| builder.max_waiting(4)).await;
+    setup.store.hold();
+    // Without a runtime it has no timer, and keeps the one turn.
+    let auth = setup.auth.clone();
+    let first = std::thread::spawn(move || block_on(auth.authenticate("key-0")));
+    while setup.sizes().is_empty() {
+        std::thread::yield_now();
+    }
+    for round in 0..3 {
+        let early = setup.ask(&format!("key-{}", 1 + 2 * round)).await;
+        clocks.advance(400).await;
+        let late = setup.ask(&format!("key-{}", 2 + 2 * round)).await;
+        let refused = setup.ask("key-100").await;
+        assert_eq!(kind(&refused.await.unwrap()), Some(RejectionKind::Overloaded), "{round}");
+        clocks.advance(599).await;
+        assert!(!early.is_finished(), "{round}");
+        clocks.advance(1).await;
+        assert_eq!(timed_out(early), Some(true), "{round}");
+        assert!(!late.is_finished(), "{round}");
+        clocks.advance(400).await;
+        assert_eq!(timed_out(late), Some(true), "{round}");
+    }
+    assert_eq!(setup.sizes(), [1], "nobody was read in vain");
+    let last = setup.ask("key-7").await;
+    setup.store.release();
+    // It knows nothing of timers, but well that it was too late.
+    assert_eq!(kind(&first.join().unwrap()), Some(RejectionKind::TimedOut));
+    assert!(last.await.unwrap().is_ok());
+}
+
+/// A runtime that stood still sees the answer before it looks at its timers: by then others may have taken
+/// these flights' places, so that the answer counts for nobody.
+///
+/// Seen to fail without the look at the time in `Lead::answer` (admitted).
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn an_answer_that_is_seen_too_late_is_not_used() {
+    let (setup, clocks) = timed(|builder| builder).await;
+    setup.store.delay(millis(10));
+    let first = setup.ask("first").await;
+    let asked = [setup.ask("key-1").await, setup.ask("key-2").await];
+    assert!(first.await.unwrap().is_err());
+    setup.store.hold_answers();
+    time::sleep(millis(20)).await;
+    assert_eq!(setup.sizes(), [1, 2]);
+    clocks.0.advance(millis(1_000));
+    setup.store.release();
+    idle().await;
+    assert_eq!(asked.map(timed_out), [Some(true); 2]);
+}
+
+/// Without a runtime a turn is waited for without a timer: one that comes too late asks nothing.
+///
+/// Seen to fail without the look at the time once the turn is there (it is asked, `[1, 1]`).
+#[test]
+#[cfg(feature = "test-util")]
+fn a_turn_that_comes_too_late_is_not_used() {
+    let (setup, clocks) = block_on(timed(|builder| builder));
+    setup.store.hold();
+    let ask_inline = |token: &'static str| {
+        let auth = setup.auth.clone();
+        std::thread::spawn(move || block_on(auth.authenticate(token)))
+    };
+    let first = ask_inline("key-1");
+    block_on(setup.store.begun(1));
+    let mut asked = pin!(setup.auth.authenticate("key-2"));
+    assert!(block_on(async { poll!(&mut asked) }).is_pending());
+    clocks.0.advance(millis(1_000));
+    setup.store.release();
+    assert_eq!(kind(&block_on(asked)), Some(RejectionKind::TimedOut));
+    assert_eq!(kind(&first.join().unwrap()), Some(RejectionKind::TimedOut));
+    assert_eq!(setup.sizes(), [1]);
 }
 
 /// The line is bounded.
 ///
 /// Seen to fail without the bound (nobody is overloaded), and with those counted on who have departed.
 #[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
 async fn the_line_is_bounded() {
-    let setup =
-        Setup::with(|builder| builder.max_waiting(20).store_timeout(Duration::from_secs(1))).await;
+    let (setup, clocks) = timed(|builder| builder.max_waiting(20)).await;
     let first = setup.occupy().await;
     let mut asked = Vec::new();
     for n in 0..10 {
@@ -247,8 +363,7 @@ async fn the_line_is_bounded() {
     }
     let refused = setup.ask("key-10").await.now_or_never().unwrap().unwrap();
     assert_eq!(kind(&refused), Some(RejectionKind::Overloaded));
-    time::advance(Duration::from_secs(1)).await;
-    idle().await;
+    clocks.advance(1_000).await;
     for asked in asked {
         assert!(asked.now_or_never().unwrap().unwrap().is_err());
     }
@@ -270,6 +385,23 @@ async fn the_line_is_bounded() {
     }
 }
 
+/// Asks on a runtime, and comes back when the read stands in line there.
+fn stand_in_line(
+    runtime: &runtime::Runtime,
+    auth: &Authenticator,
+    token: String,
+) -> JoinHandle<Decision> {
+    let (auth, (stands, standing)) = (auth.clone(), mpsc::channel());
+    let asked = runtime.spawn(async move {
+        let mut asked = pin!(auth.authenticate(&token));
+        assert!(poll!(&mut asked).is_pending());
+        stands.send(()).unwrap();
+        asked.await
+    });
+    standing.recv().unwrap();
+    asked
+}
+
 /// A runtime that is shut down takes those of its reads out of the line that wait there.
 ///
 /// Seen to fail with places that are kept: the next one is overloaded.
@@ -288,10 +420,7 @@ fn who_is_gone_gives_the_place_up() {
     asked.push(ask_on(&staying, "key-1"));
     staying.block_on(idle());
     for n in 2..=10 {
-        drop(ask_on(&ending, &format!("key-{n}")));
-    }
-    while ending.metrics().num_alive_tasks() < 18 {
-        std::thread::yield_now();
+        drop(stand_in_line(&ending, &setup.auth, format!("key-{n}")));
     }
     ending.shutdown_timeout(Duration::from_secs(30));
     asked.push(ask_on(&staying, "key-11"));
@@ -320,10 +449,8 @@ fn a_runtime_that_ends_leaves_nobody_in_line() {
         let first = ask_on(&staying, "first");
         block_on(setup.store.begun(1));
         // Their flights wait in line on the runtime that is to end, and others follow them from here.
-        let leading: Vec<_> = (1..5).map(|n| ask_on(&ending, &format!("key-{n}"))).collect();
-        while ending.metrics().num_alive_tasks() < 4 + 4 + 1 {
-            std::thread::yield_now();
-        }
+        let leading: Vec<_> =
+            (1..5).map(|n| stand_in_line(&ending, &setup.auth, format!("key-{n}"))).collect();
         let following: Vec<_> = (1..5).map(|n| ask_on(&staying, &format!("key-{n}"))).collect();
         staying.block_on(idle());
         ending.shutdown_background();

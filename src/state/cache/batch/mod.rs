@@ -14,65 +14,34 @@
 //! # Who drives
 //! Each runtime has a line of its own, and a task on it that waits for turns: nobody depends on a
 //! runtime that may stand still while theirs goes on. That task ends in one of two ways, and nobody is
-//! left standing. *Done*: the line is empty; who comes next starts another. *Cancelled*: the runtime was
-//! shut down, and those in line with it.
+//! left standing. *Done*: it took the last one out, and the line with it under one lock; who comes next
+//! starts another. *Cancelled*: the runtime was shut down, and those in line with it.
+//!
+//! # Who keeps the time
+//! A flight in line has no task and no timer of its own, which would cost more than its share of a
+//! query. It belongs to the line, then to its batch, and whoever it belongs to tells it when its time is
+//! over, or drops it: the driver looks after the oldest in line, as nobody behind it began much earlier,
+//! and a batch after the oldest of those that it has not told yet.
 
+mod party;
 mod query;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, OnceLock},
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
 };
 
-use tokio::{
-    runtime::{Handle, Id},
-    sync::oneshot,
-};
+use tokio::runtime::{Handle, Id};
 
 use super::{
     Cache, ReadError,
-    fence::Snap,
-    flight::Way,
+    flight::{Lead, Way},
     sync::{Mutex, lock},
 };
-use crate::value::{clock::Monotonic, digest::TokenDigest, key::Record};
 
 /// The most digests of one query: a page of rows, and a statement that stays small.
 pub(super) const MOST: usize = 256;
-
-/// What a read told of one digest.
-pub(super) type Answer = Result<Option<Record>, ReadError>;
-
-/// When the store was asked for a read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) at: Monotonic,
-    /// Whether for this read alone.
-    pub(super) is_alone: bool,
-}
-
-/// A read that waits for its turn.
-pub(super) struct Waiting {
-    digest: TokenDigest,
-    snap: Snap,
-    began: Monotonic,
-    /// Set when the store is asked.
-    asked: Arc<OnceLock<Asked>>,
-    answer: oneshot::Sender<Answer>,
-}
-
-impl Waiting {
-    /// A read with the snap and the time of its flight, and where its answer comes.
-    pub(super) fn new(
-        digest: TokenDigest,
-        snap: Snap,
-        began: Monotonic,
-        asked: &Arc<OnceLock<Asked>>,
-    ) -> (Self, oneshot::Receiver<Answer>) {
-        let (answer, comes) = oneshot::channel();
-        (Self { digest, snap, began, asked: Arc::clone(asked), answer }, comes)
-    }
-}
 
 /// Reads that wait in one lane.
 pub(super) struct Line {
@@ -82,15 +51,18 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct State {
-    /// By runtime. Invariant: as long as a runtime is among them, a task on it drives.
-    lines: HashMap<Id, Queue>,
+    /// By runtime, oldest first. Invariant: none of them is empty, and a task on its runtime drives it.
+    lines: HashMap<Id, VecDeque<Lead>>,
     /// How many wait in all of them.
     waiting: usize,
-    next: u64,
 }
 
-/// By number, so that the oldest are first.
-type Queue = BTreeMap<u64, Waiting>;
+/// Who was taken out of a line.
+struct Taken {
+    leads: Vec<Lead>,
+    /// Whether they were the last: then nobody drives that line any more, as there is none.
+    was_all: bool,
+}
 
 impl Line {
     /// A line of at most so many.
@@ -98,40 +70,55 @@ impl Line {
         Self { state: Mutex::default(), most }
     }
 
-    /// Takes a place; answers with it, and whether the caller has to have it driven. `None` when there
-    /// is none.
-    fn join(&self, runtime: Id, waiting: Waiting) -> Option<(Place<'_>, bool)> {
+    /// Takes a place; whether the caller has to have the line driven. The lead comes back when there is
+    /// no place.
+    fn join(&self, runtime: Id, lead: Lead) -> Result<bool, Lead> {
         let mut state = lock(&self.state);
         if state.waiting >= self.most {
-            return None;
+            return Err(lead);
         }
         state.waiting += 1;
-        state.next += 1;
-        let number = state.next;
-        let is_driven = state.lines.contains_key(&runtime);
-        state.lines.entry(runtime).or_default().insert(number, waiting);
-        Some((Place { line: self, runtime, number }, !is_driven))
+        let line = state.lines.entry(runtime).or_default();
+        line.push_back(lead);
+        Ok(line.len() == 1)
     }
 
-    /// Takes out who goes with the next turn: the oldest, and those with its snap. Nobody drives any
-    /// more if there is nobody.
-    fn depart(&self, runtime: Id) -> Vec<Waiting> {
+    /// How long the oldest has left.
+    fn time_left(&self, runtime: Id) -> Duration {
+        let state = lock(&self.state);
+        let oldest = state.lines.get(&runtime).and_then(VecDeque::front);
+        oldest.map_or(Duration::ZERO, Lead::time_left)
+    }
+
+    /// Takes out who goes with the next turn: the oldest, and those behind it that have its snap.
+    fn depart(&self, runtime: Id) -> Taken {
+        self.take(runtime, |oldest, lead, place| lead.snap() == oldest.snap() && place < MOST)
+    }
+
+    /// Takes out the oldest, whose time is over, and those behind it of which that is true as well.
+    fn expire(&self, runtime: Id) -> Taken {
+        self.take(runtime, |oldest, lead, _| lead.began() <= oldest.began() || lead.is_late())
+    }
+
+    /// Takes out the oldest and those behind it that `go`, up to the first that does not.
+    fn take(&self, runtime: Id, go: impl Fn(&Lead, &Lead, usize) -> bool) -> Taken {
         let mut state = lock(&self.state);
-        let queue = state.lines.entry(runtime).or_default();
-        let Some((_, oldest)) = queue.first_key_value() else {
-            state.lines.remove(&runtime);
-            return Vec::new();
+        let Some(line) = state.lines.get_mut(&runtime) else {
+            return Taken { leads: Vec::new(), was_all: true };
         };
-        let snap = oldest.snap;
-        let with_it = queue.iter().filter(|(_, waiting)| waiting.snap == snap);
-        let numbers: Vec<u64> = with_it.map(|(number, _)| *number).take(MOST).collect();
-        let batch: Vec<Waiting> = numbers.iter().filter_map(|n| queue.remove(n)).collect();
-        state.waiting -= batch.len();
-        batch
+        let goes = |(place, lead): &(usize, &Lead)| go(&line[0], lead, *place);
+        let count = line.iter().enumerate().take_while(goes).count();
+        let leads: Vec<Lead> = line.drain(..count).collect();
+        let was_all = line.is_empty();
+        if was_all {
+            state.lines.remove(&runtime);
+        }
+        state.waiting -= leads.len();
+        Taken { leads, was_all }
     }
 
     /// Nobody drives any more: takes out whoever is left.
-    fn disperse(&self, runtime: Id) -> Queue {
+    fn disperse(&self, runtime: Id) -> VecDeque<Lead> {
         let mut state = lock(&self.state);
         let left = state.lines.remove(&runtime).unwrap_or_default();
         state.waiting -= left.len();
@@ -139,47 +126,18 @@ impl Line {
     }
 }
 
-/// A place in line, given up when it is dropped.
-struct Place<'a> {
-    line: &'a Line,
-    runtime: Id,
-    number: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.line.state);
-        // Without effect once it has departed.
-        let queue = state.lines.get_mut(&self.runtime);
-        let left = queue.and_then(|queue| queue.remove(&self.number));
-        state.waiting -= usize::from(left.is_some());
-        // Its sender goes without the lock.
-        drop(state);
-        drop(left);
-    }
-}
-
 impl Cache {
-    /// Stands in line until the read was made; `None` if whoever was to make it is gone. Dropped, it
-    /// leaves the line, or has the batch read in vain.
+    /// Has a flight wait for its turn, and be read together with others that do. It lands as
+    /// [overloaded](ReadError::Overloaded) when too many wait.
     ///
     /// # Panics
     /// Outside a runtime.
-    pub(super) async fn read_in_line(
-        self: &Arc<Self>,
-        way: Way,
-        waiting: Waiting,
-        answer: oneshot::Receiver<Answer>,
-    ) -> Result<Option<Answer>, ReadError> {
-        let runtime = Handle::current().id();
-        let line = self.lanes.line(way);
-        let (place, must_drive) = line.join(runtime, waiting).ok_or(ReadError::Overloaded)?;
-        if must_drive {
-            query::drive(Arc::clone(self), way);
+    pub(super) fn stand_in_line(self: Arc<Self>, way: Way, lead: Lead) {
+        match self.lanes.line(way).join(Handle::current().id(), lead) {
+            Ok(true) => query::drive(self, way),
+            Ok(false) => {}
+            Err(lead) => lead.answer(Err(ReadError::Overloaded)),
         }
-        let answer = answer.await.ok();
-        drop(place);
-        Ok(answer)
     }
 }
 
@@ -191,8 +149,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        state::{cache::CacheSettings, store::MemoryStore},
-        value::{clock::Clock, digest::DigestAlgorithm, meter::Meter},
+        state::{
+            cache::{CacheSettings, Demand},
+            store::MemoryStore,
+        },
+        value::{
+            clock::Clock,
+            digest::{DigestAlgorithm, TokenDigest},
+            meter::Meter,
+        },
     };
 
     fn cache() -> Arc<Cache> {
@@ -223,13 +188,10 @@ mod tests {
             let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
             for token in ["a", "b", "c"] {
                 let digest = TokenDigest::of(DigestAlgorithm::Sha256, token);
-                let now = cache.clock.monotonic();
-                let (waiting, answer) =
-                    Waiting::new(digest, cache.fence.snap(), now, &Arc::default());
                 let cache = Arc::clone(&cache);
                 runtime.spawn(async move {
-                    let told = cache.read_in_line(Way::Common, waiting, answer).await;
-                    assert!(matches!(told, Ok(Some(Ok(None)))));
+                    let found = cache.fetch(digest, Demand::Current).await;
+                    assert!(found.is_ok_and(|slot| slot.record().is_none()));
                 });
             }
             let settle = async {

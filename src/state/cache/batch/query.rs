@@ -1,6 +1,6 @@
 //! Waits for turns on behalf of a line, and makes the reads of those who depart.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use tokio::{
     runtime::{Handle, Id},
@@ -8,10 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{super::flight::Way, Answer, Asked, Waiting};
+use super::{super::flight::Way, Taken, party::Party};
 use crate::{
-    state::cache::{Cache, ReadError},
-    value::{digest::TokenDigest, meter::Count},
+    state::cache::{Cache, ReadError, flight::Lead},
+    value::meter::Count,
 };
 
 /// Drives this runtime's line of `way` until nobody is in it.
@@ -35,15 +35,34 @@ struct Driver {
 
 impl Driver {
     async fn drive(mut self) {
-        loop {
-            let turn = self.cache.lanes.turn_for(self.way).await;
-            let batch = self.cache.lanes.line(self.way).depart(self.runtime);
-            if batch.is_empty() {
-                // Whoever comes from here on has another driver, and a line that is not this one's.
+        while !self.is_done {
+            let Some(turn) = self.turn().await else {
                 self.is_done = true;
                 return;
+            };
+            let Taken { leads, was_all } = self.cache.lanes.line(self.way).depart(self.runtime);
+            // Whoever comes from here on has another driver, and a line that is not this one's.
+            self.is_done = was_all;
+            drop(Handle::current().spawn(read(Arc::clone(&self.cache), turn, leads)));
+        }
+    }
+
+    /// The next turn; those whose time ends before it comes are told so then. `None` if that was all of
+    /// the line.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let line = self.cache.lanes.line(self.way);
+        let mut turn = pin!(self.cache.lanes.turn_for(self.way));
+        loop {
+            match timeout(line.time_left(self.runtime), &mut turn).await {
+                Ok(turn) => return Some(turn),
+                Err(_) => {
+                    let Taken { leads, was_all } = line.expire(self.runtime);
+                    leads.into_iter().for_each(|lead| lead.answer(Err(ReadError::TimedOut)));
+                    if was_all {
+                        return None;
+                    }
+                }
             }
-            drop(Handle::current().spawn(read(Arc::clone(&self.cache), turn, batch)));
         }
     }
 }
@@ -51,75 +70,58 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         if !self.is_done {
-            // Woken without the lock: some of them come back at once.
+            // Abandoned without the lock: some of those who waited for them come back at once.
             drop(self.cache.lanes.line(self.way).disperse(self.runtime));
         }
     }
 }
 
-/// Makes the read of a batch. Each of its flights keeps its own time, so that this one has as long as
-/// the youngest of them.
-async fn read(cache: Arc<Cache>, turn: OwnedSemaphorePermit, batch: Vec<Waiting>) {
+/// Makes the read of a batch, for as long as one of its flights has time.
+async fn read(cache: Arc<Cache>, _turn: OwnedSemaphorePermit, leads: Vec<Lead>) {
     let now = cache.clock.monotonic();
-    let mut callers: HashMap<TokenDigest, Vec<Waiting>> = HashMap::with_capacity(batch.len());
+    let mut party = Party::new(leads);
     if !cache.breaker.admits(now) {
-        answer(batch, &Err(ReadError::Unavailable));
+        party.tell_all(&Err(ReadError::Unavailable));
         return;
     }
-    let youngest = batch.iter().map(|waiting| waiting.began).max().unwrap_or(now);
-    for waiting in batch {
-        let _ = waiting.asked.set(Asked { at: now, is_alone: false });
-        // Two flights of one digest: one was replaced, or reads for itself alone.
-        callers.entry(waiting.digest).or_default().push(waiting);
-    }
-    if callers.len() > 1 {
+    party.asked(now);
+    let digests = party.digests();
+    if digests.len() > 1 {
         cache.meter.count(Count::Batch);
     }
-    let left = cache.store_timeout.saturating_sub(now.since(youngest));
-    if timeout(left, answer_all(&cache, &mut callers)).await.is_err() {
-        cache.too_slow(now);
-        answer(callers.into_values().flatten(), &Err(ReadError::TimedOut));
-    }
-    drop(turn);
-}
-
-/// Asks for all of them at once. Where a row can't be read, the store can't say which: the halves are
-/// asked for by themselves, so that in the end it is refused alone.
-async fn answer_all(cache: &Cache, callers: &mut HashMap<TokenDigest, Vec<Waiting>>) {
-    let mut parts: Vec<Vec<TokenDigest>> = vec![callers.keys().copied().collect()];
-    while let Some(mut part) = parts.pop() {
-        let found = match part[..] {
-            [digest] => cache.ask(digest).await.map(Vec::from_iter),
-            _ => cache.ask_many(&part).await,
+    // Where a row can't be read, the store can't say which: the halves are asked for by themselves, so
+    // that in the end it is refused alone.
+    let mut parts = vec![&digests[..]];
+    while let Some(part) = parts.pop() {
+        let asked = async {
+            match part {
+                [digest] => cache.ask(*digest).await.map(Vec::from_iter),
+                _ => cache.ask_many(part).await,
+            }
+        };
+        let Some(found) = party.in_time(asked).await else {
+            cache.too_slow(now);
+            return;
         };
         match cache.judged(found) {
             Ok(found) => {
                 for record in found {
-                    let waiting = callers.remove(record.key().digest());
-                    answer(waiting.into_iter().flatten(), &Ok(Some(record)));
+                    let digest = *record.key().digest();
+                    party.tell(&digest, Ok(Some(record)));
                 }
-                let absent = part.iter().filter_map(|digest| callers.remove(digest));
-                answer(absent.flatten(), &Ok(None));
+                part.iter().for_each(|digest| party.tell(digest, Ok(None)));
             }
             Err(ReadError::Unreadable) if part.len() > 1 => {
-                let half = part.split_off(part.len() / 2);
-                parts.extend([part, half]);
+                let (front, back) = part.split_at(part.len() / 2);
+                parts.extend([front, back]);
             }
             Err(ReadError::Unreadable) => {
-                let waiting = part.iter().filter_map(|digest| callers.remove(digest));
-                answer(waiting.flatten(), &Err(ReadError::Unreadable));
+                part.iter().for_each(|digest| party.tell(digest, Err(ReadError::Unreadable)));
             }
             Err(error) => {
-                answer(callers.drain().flat_map(|(_, waiting)| waiting), &Err(error));
+                party.tell_all(&Err(error));
                 return;
             }
         }
-    }
-}
-
-fn answer(callers: impl IntoIterator<Item = Waiting>, answer: &Answer) {
-    for waiting in callers {
-        // Who has gone by now does not hear it.
-        let _ = waiting.answer.send(answer.clone());
     }
 }

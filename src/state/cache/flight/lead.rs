@@ -4,35 +4,42 @@
 //! panicked or was too slow; there was no turn to be had; or the leader itself was dropped, which
 //! the drop guard calls *abandoned*.
 
-use std::sync::{Arc, OnceLock};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{Flight, Landing, ReadError, Way};
+use super::{Flight, Landing, ReadError};
 use crate::{
-    state::cache::{
-        Cache,
-        batch::{Answer, Asked, Waiting},
-        slot::Slot,
-    },
-    value::{digest::TokenDigest, meter::Count},
+    state::cache::{Cache, fence::Snap, slot::Slot},
+    value::{clock::Monotonic, digest::TokenDigest, key::Record, meter::Count},
 };
+
+/// What a read told of one digest.
+pub(in crate::state::cache) type Answer = Result<Option<Record>, ReadError>;
 
 /// A flight that has to be flown. Dropped before it landed, it lands as abandoned.
 pub(in crate::state::cache) struct Lead {
     cache: Arc<Cache>,
     flight: Arc<Flight>,
     /// When the store was asked, which is later than when the flight began if it waited in line.
-    asked: Arc<OnceLock<Asked>>,
+    asked: Option<Monotonic>,
 }
 
 impl Lead {
     pub(in crate::state::cache) fn new(cache: &Arc<Cache>, flight: Arc<Flight>) -> Self {
-        Self { cache: Arc::clone(cache), flight, asked: Arc::default() }
+        Self { cache: Arc::clone(cache), flight, asked: None }
     }
 
     pub(in crate::state::cache) fn digest(&self) -> &TokenDigest {
         &self.flight.digest
+    }
+
+    pub(in crate::state::cache) fn snap(&self) -> Snap {
+        self.flight.snap
+    }
+
+    pub(in crate::state::cache) fn began(&self) -> Monotonic {
+        self.flight.began
     }
 
     /// Lands without a read, as `slot` has what it would tell.
@@ -41,87 +48,97 @@ impl Lead {
     }
 
     /// Flies detached, so that a caller who gives up does not take the read along: the next one
-    /// would have to begin again. Without a runtime the leader comes back, to be flown inline.
+    /// would have to begin again. At once if a turn is free; otherwise it is read with others.
+    /// Without a runtime the leader comes back, to be flown inline.
     pub(in crate::state::cache) fn depart(self) -> Result<(), Self> {
-        match Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(async move {
-                    let left = self
-                        .cache
-                        .store_timeout
-                        .saturating_sub(self.cache.clock.monotonic().since(self.flight.began));
-                    let landing = timeout(left, self.read()).await;
-                    self.land(landing.unwrap_or_else(|_| self.too_slow()));
-                });
-                Ok(())
-            }
-            Err(_) => Err(self),
+        let Ok(runtime) = Handle::try_current() else { return Err(self) };
+        match self.cache.lanes.turn_now(self.is_known()) {
+            Ok(turn) => drop(runtime.spawn(self.fly_alone(turn))),
+            Err(way) => Arc::clone(&self.cache).stand_in_line(way, self),
         }
+        Ok(())
     }
 
     /// Flies in the caller's own future, without timers: those need a runtime.
-    pub(in crate::state::cache) async fn fly_inline(self) {
-        let landing = self.read().await;
+    pub(in crate::state::cache) async fn fly_inline(mut self) {
+        let turn = match self.cache.lanes.turn_now(self.is_known()) {
+            Ok(turn) => Ok(turn),
+            Err(way) => self.cache.lanes.turn_inline(way).await,
+        };
+        let landing = match turn {
+            Ok(turn) => self.read(turn).await,
+            Err(error) => Landing::Failed(error),
+        };
         self.land(landing);
     }
 
-    async fn read(&self) -> Landing {
-        let (cache, flight) = (&self.cache, &self.flight);
-        let is_known = cache.present.knows(&flight.digest);
-        let answer = match (cache.lanes.turn_now(is_known), Handle::try_current()) {
-            (Ok(turn), _) => Ok(Some(self.read_alone(turn).await)),
-            (Err(way), Ok(_)) => self.read_along(way).await,
-            (Err(way), Err(_)) => match cache.lanes.turn_inline(way).await {
-                Ok(turn) => Ok(Some(self.read_alone(turn).await)),
-                Err(error) => Err(error),
-            },
-        };
-        if self.is_late() {
-            // A stalled runtime or a missing timer can cause it: somebody else may have replaced
-            // this flight, so that it publishes nothing.
-            return self.too_slow();
-        }
-        match answer {
-            Ok(Some(Ok(found))) => {
-                let (fence, snap) = (&cache.fence, flight.snap);
-                let slot = Slot::new(fence, flight.digest, found, snap, flight.began);
-                Landing::Read(cache.publish(slot))
-            }
-            Ok(Some(Err(error))) | Err(error) => Landing::Failed(error),
-            Ok(None) => Landing::Abandoned,
-        }
+    async fn fly_alone(mut self, turn: OwnedSemaphorePermit) {
+        let landing = timeout(self.time_left(), self.read(turn)).await;
+        self.land(landing.unwrap_or_else(|_| self.too_slow()));
     }
 
     /// Asks for this digest alone.
-    async fn read_alone(&self, _turn: OwnedSemaphorePermit) -> Answer {
+    async fn read(&mut self, _turn: OwnedSemaphorePermit) -> Landing {
         if self.is_late() {
             // Its turn came too late: by now nobody waits for the answer.
-            return Err(ReadError::TimedOut);
+            return Landing::Failed(ReadError::TimedOut);
         }
         let now = self.cache.clock.monotonic();
         if !self.cache.breaker.admits(now) {
-            return Err(ReadError::Unavailable);
+            return Landing::Failed(ReadError::Unavailable);
         }
-        let _ = self.asked.set(Asked { at: now, is_alone: true });
+        self.asked = Some(now);
         let answer = self.cache.ask(self.flight.digest).await;
-        if self.is_late() { Err(ReadError::TimedOut) } else { self.cache.judged(answer) }
+        if self.is_late() {
+            return self.too_slow();
+        }
+        self.told(self.cache.judged(answer))
     }
 
-    /// Stands in line, and is read with others. Whoever reads keeps count of how that goes.
-    async fn read_along(&self, way: Way) -> Result<Option<Answer>, ReadError> {
-        let Flight { digest, snap, began, .. } = *self.flight;
-        let (waiting, answer) = Waiting::new(digest, snap, began, &self.asked);
-        self.cache.read_in_line(way, waiting, answer).await
+    /// Says that the store is asked, by somebody who reads for many and tells the
+    /// [answer](Self::answer), and keeps count of how that goes.
+    pub(in crate::state::cache) fn asked(&mut self, at: Monotonic) {
+        self.asked = Some(at);
     }
 
-    fn is_late(&self) -> bool {
-        self.cache.clock.monotonic().since(self.flight.began) >= self.cache.store_timeout
+    /// Lands with what was told by somebody who read for many.
+    pub(in crate::state::cache) fn answer(self, answer: Answer) {
+        let landing =
+            if self.is_late() { Landing::Failed(ReadError::TimedOut) } else { self.told(answer) };
+        self.land(landing);
     }
 
+    /// Publishes what was told in time. What comes later publishes nothing, as somebody else may have
+    /// replaced this flight: a stalled runtime or a missing timer can cause it.
+    fn told(&self, answer: Answer) -> Landing {
+        match answer {
+            Ok(found) => {
+                let Flight { digest, snap, began, .. } = *self.flight;
+                let slot = Slot::new(&self.cache.fence, digest, found, snap, began);
+                Landing::Read(self.cache.publish(slot))
+            }
+            Err(error) => Landing::Failed(error),
+        }
+    }
+
+    /// Whether the cache knows the digest, which has turns of its own then.
+    fn is_known(&self) -> bool {
+        self.cache.present.knows(&self.flight.digest)
+    }
+
+    pub(in crate::state::cache) fn time_left(&self) -> Duration {
+        let flown = self.cache.clock.monotonic().since(self.flight.began);
+        self.cache.store_timeout.saturating_sub(flown)
+    }
+
+    pub(in crate::state::cache) fn is_late(&self) -> bool {
+        self.time_left().is_zero()
+    }
+
+    /// Of a read for itself alone.
     fn too_slow(&self) -> Landing {
-        // Who reads for many says so once for all of them.
-        if let Some(asked) = self.asked.get().filter(|asked| asked.is_alone) {
-            self.cache.too_slow(asked.at);
+        if let Some(asked) = self.asked {
+            self.cache.too_slow(asked);
         }
         Landing::Failed(ReadError::TimedOut)
     }
@@ -137,9 +154,9 @@ impl Lead {
         self.cache.flights.close(&self.flight);
         // A flight that ended before the store was asked is no read.
         if self.flight.land(landing)
-            && let Some(asked) = self.asked.get()
+            && let Some(asked) = self.asked
         {
-            self.cache.meter.read_ended(outcome, asked.at, &self.cache.clock);
+            self.cache.meter.read_ended(outcome, asked, &self.cache.clock);
         }
     }
 }

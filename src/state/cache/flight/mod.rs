@@ -17,7 +17,7 @@ use slab::Slab;
 use tokio::runtime::Handle;
 
 pub(super) use lanes::{Lanes, Way};
-pub(super) use lead::Lead;
+pub(super) use lead::{Answer, Lead};
 pub(super) use wait::Wait;
 
 use super::{
