@@ -8,11 +8,9 @@ use crate::{
     Effort,
     contenders::{Bare, Body, by_hand},
     floor::{Floor, Insertion},
-    print,
     processes::{self, Costs, cost},
     setting::{ENDLESS, EXPIRING, Setting, request},
-    statistics::median_of_ratios,
-    timing::{line, minus, time},
+    timing::{minus, time},
 };
 
 const GOAL: f64 = 0.30;
@@ -22,12 +20,7 @@ const LAYER: &str = "the layer adds";
 const RIVAL: &str = "the hand-written layer adds";
 
 pub(crate) fn report(effort: Effort) {
-    let costs = processes::costs("G1", effort);
-    let ratio = median_of_ratios(processes::of(&costs, LAYER), processes::of(&costs, RIVAL));
-    print("G1", ratio, &format!("<= {GOAL:.2}"), ratio.value <= GOAL, 2);
-    for (name, nanos) in costs {
-        line(&name, nanos);
-    }
+    processes::report("G1", effort, [LAYER, RIVAL], GOAL);
 }
 
 /// What each contender costs, in this process.

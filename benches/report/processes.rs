@@ -8,7 +8,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::{Effort, hit, sha512, statistics::median};
+use crate::{
+    Effort, hit, print, sha512,
+    statistics::{median, median_of_ratios},
+    timing::line,
+};
 
 /// Of an odd number of them one is in the middle.
 const PROCESSES: usize = 9;
@@ -40,8 +44,18 @@ pub(crate) fn run(goal: Option<&str>, effort: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Prints a goal that is a share: `part` of `whole`, at most `goal`.
+pub(crate) fn report(name: &str, effort: Effort, [part, whole]: [&str; 2], goal: f64) {
+    let costs = costs(name, effort);
+    let ratio = median_of_ratios(of(&costs, part), of(&costs, whole));
+    print(name, ratio, &format!("<= {goal:.2}"), ratio.value <= goal, 2);
+    for (name, nanos) in costs {
+        line(&name, nanos);
+    }
+}
+
 /// What each of the processes tells, by name.
-pub(crate) fn costs(goal: &str, effort: Effort) -> Costs<Vec<f64>> {
+fn costs(goal: &str, effort: Effort) -> Costs<Vec<f64>> {
     let (processes, effort) = match effort {
         Effort::Smoke => (3, "smoke"),
         Effort::Full | Effort::Long => (PROCESSES, "full"),
@@ -70,7 +84,7 @@ pub(crate) fn cost(name: &str, mut nanos: Vec<f64>) -> (String, f64) {
 }
 
 /// What was measured under this name.
-pub(crate) fn of<'a>(costs: &'a Costs<Vec<f64>>, name: &str) -> &'a [f64] {
+fn of<'a>(costs: &'a Costs<Vec<f64>>, name: &str) -> &'a [f64] {
     let found = costs.iter().find(|(its, _)| its == name);
     &found.expect("every process tells it").1
 }

@@ -9,11 +9,9 @@ use tower_token_auth::{DigestAlgorithm, TokenAuthLayer};
 use crate::{
     Effort,
     contenders::Bare,
-    print,
     processes::{self, Costs, cost},
     setting::{EXPIRING, Setting, request},
-    statistics::median_of_ratios,
-    timing::{BATCH, line, minus, time, time_calls},
+    timing::{BATCH, minus, time, time_calls},
 };
 
 const GOAL: f64 = 0.5;
@@ -23,12 +21,7 @@ const LAYER: &str = "the layer adds";
 const HASH: &str = "one SHA-512 of a token of 64 bytes";
 
 pub(crate) fn report(effort: Effort) {
-    let costs = processes::costs("G2", effort);
-    let ratio = median_of_ratios(processes::of(&costs, LAYER), processes::of(&costs, HASH));
-    print("G2", ratio, &format!("<= {GOAL:.2}"), ratio.value <= GOAL, 2);
-    for (name, nanos) in costs {
-        line(&name, nanos);
-    }
+    processes::report("G2", effort, [LAYER, HASH], GOAL);
 }
 
 /// What each contender costs, in this process.

@@ -242,7 +242,7 @@ fn timed_out(asked: JoinHandle<Decision>) -> Option<bool> {
 /// after the last.
 ///
 /// Seen to fail without the time limit of the batch (the next one waits for it), with its oldest's time
-/// for all of them, and with its youngest's.
+/// for all of them, with its youngest's, and with those asked for who had no time left as it departed.
 #[tokio::test(start_paused = true)]
 #[cfg(feature = "test-util")]
 async fn a_batch_ends_in_time() {
@@ -253,18 +253,90 @@ async fn a_batch_ends_in_time() {
     let late = [setup.ask("key-3").await, setup.ask("key-4").await];
     // The first one is over after a second, and then the batch has its turn: two have no time left.
     clocks.advance(600).await;
-    assert_eq!(setup.sizes(), [1, 4]);
+    assert_eq!(setup.sizes(), [1, 2]);
     assert_eq!(timed_out(first), Some(true));
     assert_eq!(asked.map(timed_out), [Some(true); 2]);
     clocks.advance(399).await;
     let next = setup.ask("key-5").await;
     assert!(!late.iter().any(JoinHandle::is_finished) && !next.is_finished());
-    assert_eq!(setup.sizes(), [1, 4]);
+    assert_eq!(setup.sizes(), [1, 2]);
     clocks.advance(1).await;
     assert_eq!(late.map(timed_out), [Some(true); 2]);
-    assert_eq!(setup.sizes(), [1, 4, 1], "the turn is free again");
+    assert_eq!(setup.sizes(), [1, 2, 1], "the turn is free again");
     setup.store.release();
     assert!(next.await.unwrap().is_ok());
+}
+
+/// Of a batch that is asked for by halves, a half for which nobody waits any more is left out.
+///
+/// Seen to fail with all halves asked for (the one whose time was over is, and the other one never).
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn nobody_is_read_whose_time_was_over_before() {
+    let (setup, clocks) = timed(|builder| builder).await;
+    setup.store.delay(millis(600));
+    let mut tokens = ["key-1", "key-2"];
+    tokens.sort_by_key(|token| setup.digest(token).to_hex());
+    // The back half is asked for first.
+    let [young, old] = tokens;
+    let first = setup.ask("first").await;
+    let asked = setup.ask(old).await;
+    clocks.advance(550).await;
+    let late = setup.ask(young).await;
+    setup.store.garble(Some(setup.digest(young)));
+    clocks.advance(50).await;
+    assert!(first.await.unwrap().is_err());
+    assert_eq!(setup.sizes(), [1, 2]);
+    clocks.advance(400).await;
+    assert_eq!(timed_out(asked), Some(true));
+    clocks.advance(200).await;
+    assert_eq!(setup.store.queries()[2..], [vec![setup.digest(young)]]);
+    clocks.advance(350).await;
+    assert_eq!(timed_out(late), Some(true));
+    assert_eq!(setup.sizes(), [1, 2, 1]);
+}
+
+/// A read ahead on a runtime that nobody runs again keeps neither a turn nor a place in line: a service
+/// may run a runtime for each thread, and those for a moment only.
+///
+/// Seen to fail with a turn that is taken before the task runs (the next one waits for ever), and with a
+/// place in line that is (overloaded).
+#[test]
+#[cfg(feature = "test-util")]
+fn a_read_ahead_that_nobody_runs_keeps_nothing() {
+    // Two turns, and two places for keys that are known.
+    let (setup, clocks) = block_on(timed(|builder| builder.max_waiting(4)));
+    for n in 0..10 {
+        block_on(setup.auth.authenticate(&format!("key-{n}"))).unwrap();
+    }
+    // From here on they are read ahead.
+    clocks.0.advance(millis(9_000));
+    let quiet: Vec<_> = (0..10)
+        .map(|_| runtime::Builder::new_current_thread().enable_time().build().unwrap())
+        .collect();
+    let read_ahead = |keys: std::ops::Range<usize>| {
+        for n in keys {
+            let hit = quiet[n].block_on(setup.auth.authenticate(&format!("key-{n}")));
+            assert!(hit.is_ok());
+        }
+    };
+    read_ahead(0..4);
+    assert!(block_on(setup.auth.authenticate("key-100")).is_ok());
+    let before = setup.store.reads();
+    setup.store.hold();
+    let staying = threads();
+    let asked = ["key-0", "key-1", "key-2"].map(|token| {
+        setup.auth.revoke(&Subject::Digest(setup.digest(token)));
+        stand_in_line(&staying, &setup.auth, token.to_owned())
+    });
+    block_on(setup.store.begun(before + 2));
+    read_ahead(4..10);
+    setup.auth.revoke(&Subject::Digest(setup.digest("key-3")));
+    let last = stand_in_line(&staying, &setup.auth, "key-3".to_owned());
+    setup.store.release();
+    for asked in asked.into_iter().chain([last]) {
+        assert!(staying.block_on(asked).unwrap().is_ok());
+    }
 }
 
 /// Whoever stands in line is told when the time is over, however long the turns are taken, and leaves

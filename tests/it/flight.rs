@@ -287,13 +287,14 @@ fn followers_survive_the_shutdown_of_the_leader_s_runtime() {
 /// flight when it is older than the store timeout, and newcomers then do not join it.
 ///
 /// Seen to hang with `Cache::wait` without a limit, and to end in 503 with `Flights::board` that
-/// ignores which flight is `stale`.
+/// ignores which flight is `stale`, and with a turn that is taken before the leader's task runs.
 #[test]
 fn followers_survive_a_leader_that_stands_still() {
     let store = Scripted::new();
     block_on(issue(&store, TOKEN));
     let builder = Authenticator::builder(store.clone()).store_timeout(Duration::from_millis(200));
-    let (auth, _guard) = builder.build().unwrap();
+    // One turn for keys that are not known.
+    let (auth, _guard) = builder.max_in_flight(2).build().unwrap();
     let idle_runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let leader = pin!(auth.authenticate(TOKEN));
     {
@@ -313,12 +314,13 @@ fn followers_survive_a_leader_that_stands_still() {
 
 /// The same, with followers that have no runtime and so no timers: they read for themselves.
 ///
-/// Seen to hang with `Flight::suits_a_caller_without_timers` always true.
+/// Seen to hang with `Flight::suits_a_caller_without_timers` always true, and with a turn that is taken
+/// before the leader's task runs.
 #[test]
 fn followers_without_a_runtime_do_not_wait_for_one() {
     let store = Scripted::new();
     block_on(issue(&store, TOKEN));
-    let (auth, _guard) = Authenticator::builder(store).build().unwrap();
+    let (auth, _guard) = Authenticator::builder(store).max_in_flight(2).build().unwrap();
     let idle_runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let leader = pin!(auth.authenticate(TOKEN));
     {

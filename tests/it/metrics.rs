@@ -360,9 +360,10 @@ fn hits_of_many_threads_are_all_counted() {
     assert_eq!(Scrape::parse(&handle.render()).of("admitted_total"), 100_000.0);
 }
 
-/// A recorder that panics while it is told to, and counts how often it did.
+/// A recorder that panics at some series while it is told to, and counts how often it did.
 struct Moody {
     recorder: PrometheusRecorder,
+    at: &'static str,
     panics: Arc<AtomicBool>,
     panicked: Arc<AtomicUsize>,
 }
@@ -381,11 +382,7 @@ impl Recorder for Moody {
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        if self.panics.load(Ordering::SeqCst) && key.name().contains("store_reads") {
-            self.panicked.fetch_add(1, Ordering::SeqCst);
-            // Silent, as it does not pass the panic hook.
-            std::panic::resume_unwind(Box::new("a test said so"));
-        }
+        self.panic_at(key);
         self.recorder.register_counter(key, metadata)
     }
 
@@ -394,7 +391,18 @@ impl Recorder for Moody {
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.panic_at(key);
         self.recorder.register_histogram(key, metadata)
+    }
+}
+
+impl Moody {
+    fn panic_at(&self, key: &Key) {
+        if self.panics.load(Ordering::SeqCst) && key.name().contains(self.at) {
+            self.panicked.fetch_add(1, Ordering::SeqCst);
+            // Silent, as it does not pass the panic hook.
+            std::panic::resume_unwind(Box::new("a test said so"));
+        }
     }
 }
 
@@ -405,7 +413,12 @@ impl Recorder for Moody {
 async fn a_recorder_that_panics_is_left_alone_for_a_minute() {
     let (recorder, handle) = exporter();
     let (panics, panicked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-    let moody = Moody { recorder, panics: Arc::clone(&panics), panicked: Arc::clone(&panicked) };
+    let moody = Moody {
+        recorder,
+        at: "store_reads",
+        panics: Arc::clone(&panics),
+        panicked: Arc::clone(&panicked),
+    };
     let _local = set_default_local_recorder(&moody);
     let (store, clock) = (Scripted::new(), ManualClock::at(long_ago()));
     let builder = Authenticator::builder(store).last_used(LastUsed::Off).clock(clock.clone());
@@ -426,6 +439,61 @@ async fn a_recorder_that_panics_is_left_alone_for_a_minute() {
     panics.store(true, Ordering::SeqCst);
     drop(auth);
     assert_eq!(panicked.load(Ordering::SeqCst), 2);
+}
+
+/// A recorder that panics at each read: whoever shares a query is answered all the same, and a runtime may
+/// end with a query under way, where each of its reads is dropped in the unwinding of the one before.
+///
+/// Seen to fail without `catch_unwind` in `Lead::land`: the process aborts.
+#[test]
+fn a_recorder_that_panics_spoils_no_batch() {
+    let panicked = Arc::new(AtomicUsize::new(0));
+    let moody = Moody {
+        recorder: exporter().0,
+        at: "store_read_duration",
+        panics: Arc::new(AtomicBool::new(true)),
+        panicked: Arc::clone(&panicked),
+    };
+    let _local = set_default_local_recorder(&moody);
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (auth, store) = runtime.block_on(async {
+        let store = Scripted::new();
+        for n in 0..6 {
+            issue(&store, &format!("key-{n}")).await;
+        }
+        let builder = Authenticator::builder(store.clone()).max_in_flight(2);
+        (builder.build().unwrap().0, store)
+    });
+    // The first occupies the one turn, and the other two go together after it.
+    let ask_for = |numbers: [usize; 3]| {
+        store.hold();
+        runtime.block_on(async {
+            let [first, others @ ..] = numbers.map(|n| format!("key-{n}"));
+            let first = ask(&auth, first);
+            idle().await;
+            time::advance(Duration::from_secs(1)).await;
+            let [second, third] = others.map(|token| ask(&auth, token));
+            idle().await;
+            [first, second, third]
+        })
+    };
+    let asked = ask_for([0, 1, 2]);
+    store.release();
+    for decision in runtime.block_on(all(asked)) {
+        assert!(decision.is_ok());
+    }
+    let sizes = || store.queries().iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!(sizes(), [1, 2]);
+    assert_eq!(panicked.load(Ordering::SeqCst), 3);
+    let asked = ask_for([3, 4, 5]);
+    runtime.block_on(async {
+        time::advance(Duration::from_secs(1)).await;
+        idle().await;
+    });
+    assert_eq!(asked.map(|asked| asked.is_finished()), [true, false, false]);
+    assert_eq!(sizes(), [1, 2, 1, 2]);
+    drop(runtime);
+    assert_eq!(panicked.load(Ordering::SeqCst), 6);
 }
 
 /// The series are those of the first publication, whatever requests bring; the guide lists their

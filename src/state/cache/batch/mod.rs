@@ -15,7 +15,8 @@
 //! Each runtime has a line of its own, and a task on it that waits for turns: nobody depends on a
 //! runtime that may stand still while theirs goes on. That task ends in one of two ways, and nobody is
 //! left standing. *Done*: it took the last one out, and the line with it under one lock; who comes next
-//! starts another. *Cancelled*: the runtime was shut down, and those in line with it.
+//! starts another. *Cancelled*: the runtime was shut down, or the task panicked, and those in line are
+//! abandoned.
 //!
 //! # Who keeps the time
 //! A flight in line has no task and no timer of its own, which would cost more than its share of a
@@ -39,6 +40,7 @@ use super::{
     flight::{Lead, Way},
     sync::{Mutex, lock},
 };
+use crate::value::clock::Monotonic;
 
 /// The most digests of one query: a page of rows, and a statement that stays small.
 pub(super) const MOST: usize = 256;
@@ -51,7 +53,8 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct State {
-    /// By runtime, oldest first. Invariant: none of them is empty, and a task on its runtime drives it.
+    /// By runtime, oldest first. Invariant: none of them is empty, and each has a task on its runtime that
+    /// drives it, or is about to have one: whoever opened it sees to that.
     lines: HashMap<Id, VecDeque<Lead>>,
     /// How many wait in all of them.
     waiting: usize,
@@ -83,32 +86,34 @@ impl Line {
         Ok(line.len() == 1)
     }
 
-    /// How long the oldest has left.
-    fn time_left(&self, runtime: Id) -> Duration {
+    /// When the oldest began, and how much of its time is left.
+    fn oldest(&self, runtime: Id) -> Option<(Monotonic, Duration)> {
         let state = lock(&self.state);
-        let oldest = state.lines.get(&runtime).and_then(VecDeque::front);
-        oldest.map_or(Duration::ZERO, Lead::time_left)
+        let oldest = state.lines.get(&runtime)?.front()?;
+        Some((oldest.began(), oldest.time_left()))
     }
 
     /// Takes out who goes with the next turn: the oldest, and those behind it that have its snap.
     fn depart(&self, runtime: Id) -> Taken {
-        self.take(runtime, |oldest, lead, place| lead.snap() == oldest.snap() && place < MOST)
+        self.take(runtime, |line| {
+            let snap = line.front().map(Lead::snap);
+            line.iter().take(MOST).take_while(|lead| Some(lead.snap()) == snap).count()
+        })
     }
 
-    /// Takes out the oldest, whose time is over, and those behind it of which that is true as well.
-    fn expire(&self, runtime: Id) -> Taken {
-        self.take(runtime, |oldest, lead, _| lead.began() <= oldest.began() || lead.is_late())
+    /// Takes out the oldest as far as they began at `began` or before it, or have no time left.
+    fn expire(&self, runtime: Id, began: Monotonic, now: Monotonic) -> Taken {
+        let is_late = |lead: &&Lead| lead.began() <= began || lead.time_left_at(now).is_zero();
+        self.take(runtime, |line| line.iter().take_while(is_late).count())
     }
 
-    /// Takes out the oldest and those behind it that `go`, up to the first that does not.
-    fn take(&self, runtime: Id, go: impl Fn(&Lead, &Lead, usize) -> bool) -> Taken {
+    /// Takes out as many of the oldest as `count` says.
+    fn take(&self, runtime: Id, count: impl FnOnce(&VecDeque<Lead>) -> usize) -> Taken {
         let mut state = lock(&self.state);
         let Some(line) = state.lines.get_mut(&runtime) else {
             return Taken { leads: Vec::new(), was_all: true };
         };
-        let goes = |(place, lead): &(usize, &Lead)| go(&line[0], lead, *place);
-        let count = line.iter().enumerate().take_while(goes).count();
-        let leads: Vec<Lead> = line.drain(..count).collect();
+        let leads: Vec<Lead> = line.drain(..count(line)).collect();
         let was_all = line.is_empty();
         if was_all {
             state.lines.remove(&runtime);
@@ -127,14 +132,11 @@ impl Line {
 }
 
 impl Cache {
-    /// Has a flight wait for its turn, and be read together with others that do. It lands as
+    /// Has a flight wait for its turn on a runtime, and be read together with others that do. It lands as
     /// [overloaded](ReadError::Overloaded) when too many wait.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    pub(super) fn stand_in_line(self: Arc<Self>, way: Way, lead: Lead) {
-        match self.lanes.line(way).join(Handle::current().id(), lead) {
-            Ok(true) => query::drive(self, way),
+    pub(super) fn stand_in_line(self: Arc<Self>, way: Way, lead: Lead, runtime: &Handle) {
+        match self.lanes.line(way).join(runtime.id(), lead) {
+            Ok(true) => query::drive(self, way, runtime),
             Ok(false) => {}
             Err(lead) => lead.answer(Err(ReadError::Overloaded)),
         }
@@ -186,14 +188,11 @@ mod tests {
         for is_shut_down in [true, false] {
             let turn = cache.lanes.turn_now(false).unwrap();
             let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            for token in ["a", "b", "c"] {
+            let asked = ["a", "b", "c"].map(|token| {
                 let digest = TokenDigest::of(DigestAlgorithm::Sha256, token);
                 let cache = Arc::clone(&cache);
-                runtime.spawn(async move {
-                    let found = cache.fetch(digest, Demand::Current).await;
-                    assert!(found.is_ok_and(|slot| slot.record().is_none()));
-                });
-            }
+                runtime.spawn(async move { cache.fetch(digest, Demand::Current).await })
+            });
             let settle = async {
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
@@ -214,6 +213,10 @@ mod tests {
                 let limit = Duration::from_secs(30);
                 let emptied = async { tokio::time::timeout(limit, emptied).await };
                 runtime.block_on(emptied).expect("the driver goes on");
+                for asked in asked {
+                    let found = runtime.block_on(asked).unwrap();
+                    assert!(found.is_ok_and(|slot| slot.record().is_none()));
+                }
             }
             assert_eq!(lock(&line.state).waiting, 0);
             assert!(lock(&line.state).lines.is_empty());

@@ -1,6 +1,6 @@
 //! Flights that share a query.
 
-use std::{iter::repeat_n, pin::pin};
+use std::{iter::repeat_n, ops::Range, pin::pin};
 
 use tokio::time::timeout;
 
@@ -9,7 +9,10 @@ use crate::{
         ReadError,
         flight::{Answer, Lead},
     },
-    value::{clock::Monotonic, digest::TokenDigest},
+    value::{
+        clock::{Clock, Monotonic},
+        digest::TokenDigest,
+    },
 };
 
 /// Those of a batch that were not told anything yet. Dropped, they are abandoned.
@@ -26,25 +29,31 @@ impl Party {
         Self { leads }
     }
 
-    /// Their digests, each of them once.
+    /// The digests of those who are left, each of them once.
     pub(super) fn digests(&self) -> Vec<TokenDigest> {
-        let mut digests: Vec<_> = self.leads.iter().map(|(digest, _)| *digest).collect();
+        let mut digests: Vec<_> = self.left().map(|lead| *lead.digest()).collect();
         digests.dedup();
         digests
     }
 
-    /// Says that the store is asked for all of them.
-    pub(super) fn asked(&mut self, at: Monotonic) {
-        self.leads.iter_mut().filter_map(|(_, lead)| lead.as_mut()).for_each(|lead| lead.asked(at));
+    /// Notes when the store is asked for all of them.
+    pub(super) fn set_asked_at(&mut self, at: Monotonic) {
+        let left = self.leads.iter_mut().filter_map(|(_, lead)| lead.as_mut());
+        left.for_each(|lead| lead.set_asked_at(at));
+    }
+
+    /// Whether one of these digests has somebody left.
+    pub(super) fn waits_for(&self, digests: &[TokenDigest]) -> bool {
+        let waits =
+            |digest| self.leads[self.places_of(digest)].iter().any(|(_, lead)| lead.is_some());
+        digests.iter().any(waits)
     }
 
     /// Tells those of one digest, and leaves them out from then on.
     pub(super) fn tell(&mut self, digest: &TokenDigest, answer: Answer) {
-        let first = self.leads.partition_point(|(other, _)| other.as_bytes() < digest.as_bytes());
-        let of_it = self.leads[first..].iter().take_while(|(other, _)| other == digest).count();
-        let of_it = &mut self.leads[first..first + of_it];
-        let answers = repeat_n(answer, of_it.len());
-        for ((_, lead), answer) in of_it.iter_mut().zip(answers) {
+        let places = self.places_of(digest);
+        let answers = repeat_n(answer, places.len());
+        for ((_, lead), answer) in self.leads[places].iter_mut().zip(answers) {
             if let Some(lead) = lead.take() {
                 lead.answer(answer);
             }
@@ -57,20 +66,41 @@ impl Party {
         left.for_each(|lead| lead.answer(answer.clone()));
     }
 
-    /// What `asked` comes to. Each of the party is told when its own time is over; `None` once nobody is
-    /// left.
-    pub(super) async fn in_time<T>(&mut self, asked: impl Future<Output = T>) -> Option<T> {
+    /// Tells those who have no time left at `now`.
+    pub(super) fn expire(&mut self, now: Monotonic) {
+        self.tell_late(|lead| lead.time_left_at(now).is_zero());
+    }
+
+    /// What `asked` comes to. Each of the party is told when its own time is over; `None` once that was
+    /// the last of them.
+    pub(super) async fn in_time<T>(
+        &mut self,
+        clock: &Clock,
+        asked: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut asked = pin!(asked);
         while let Some(oldest) = self.left().min_by_key(|lead| lead.began()) {
             let (began, left) = (oldest.began(), oldest.time_left());
             if let Ok(told) = timeout(left, &mut asked).await {
                 return Some(told);
             }
-            let is_late = |lead: &mut Lead| lead.began() <= began || lead.is_late();
-            let late = self.leads.iter_mut().filter_map(|(_, lead)| lead.take_if(is_late));
-            late.for_each(|lead| lead.answer(Err(ReadError::TimedOut)));
+            let now = clock.monotonic();
+            // The timer is over for the oldest, whatever the clock reads.
+            self.tell_late(|lead| lead.began() <= began || lead.time_left_at(now).is_zero());
         }
         None
+    }
+
+    fn tell_late(&mut self, is_late: impl Fn(&Lead) -> bool) {
+        let late = self.leads.iter_mut().filter_map(|(_, lead)| lead.take_if(|lead| is_late(lead)));
+        late.for_each(|lead| lead.answer(Err(ReadError::TimedOut)));
+    }
+
+    /// Where those of a digest are, told or not.
+    fn places_of(&self, digest: &TokenDigest) -> Range<usize> {
+        let first = self.leads.partition_point(|(other, _)| other.as_bytes() < digest.as_bytes());
+        let count = self.leads[first..].iter().take_while(|(other, _)| other == digest).count();
+        first..first + count
     }
 
     fn left(&self) -> impl Iterator<Item = &Lead> {

@@ -14,12 +14,8 @@ use crate::{
     value::meter::Count,
 };
 
-/// Drives this runtime's line of `way` until nobody is in it.
-///
-/// # Panics
-/// Outside a runtime.
-pub(super) fn drive(cache: Arc<Cache>, way: Way) {
-    let runtime = Handle::current();
+/// Drives a runtime's line of `way` until nobody is in it.
+pub(super) fn drive(cache: Arc<Cache>, way: Way, runtime: &Handle) {
     let driver = Driver { cache, way, runtime: runtime.id(), is_done: false };
     // A runtime that is shutting down drops the task, and the driver with it, within this call.
     drop(runtime.spawn(driver.drive()));
@@ -30,40 +26,37 @@ struct Driver {
     cache: Arc<Cache>,
     way: Way,
     runtime: Id,
+    /// Whether there is no line any more: whoever comes has another driver, and a line that is not this
+    /// one's.
     is_done: bool,
 }
 
 impl Driver {
     async fn drive(mut self) {
-        while !self.is_done {
-            let Some(turn) = self.turn().await else {
-                self.is_done = true;
-                return;
-            };
+        while let Some(turn) = self.turn().await {
             let Taken { leads, was_all } = self.cache.lanes.line(self.way).depart(self.runtime);
-            // Whoever comes from here on has another driver, and a line that is not this one's.
             self.is_done = was_all;
             drop(Handle::current().spawn(read(Arc::clone(&self.cache), turn, leads)));
         }
     }
 
-    /// The next turn; those whose time ends before it comes are told so then. `None` if that was all of
-    /// the line.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let line = self.cache.lanes.line(self.way);
-        let mut turn = pin!(self.cache.lanes.turn_for(self.way));
-        loop {
-            match timeout(line.time_left(self.runtime), &mut turn).await {
-                Ok(turn) => return Some(turn),
-                Err(_) => {
-                    let Taken { leads, was_all } = line.expire(self.runtime);
-                    leads.into_iter().for_each(|lead| lead.answer(Err(ReadError::TimedOut)));
-                    if was_all {
-                        return None;
-                    }
-                }
+    /// The next turn; those whose time ends before it comes are told so then. `None` once nobody waits
+    /// for it.
+    async fn turn(&mut self) -> Option<OwnedSemaphorePermit> {
+        let cache = Arc::clone(&self.cache);
+        let line = cache.lanes.line(self.way);
+        let mut turn = pin!(cache.lanes.turn_for(self.way));
+        while !self.is_done {
+            let (began, left) = line.oldest(self.runtime)?;
+            if let Ok(turn) = timeout(left, &mut turn).await {
+                return Some(turn);
             }
+            let now = cache.clock.monotonic();
+            let Taken { leads, was_all } = line.expire(self.runtime, began, now);
+            self.is_done = was_all;
+            leads.into_iter().for_each(|lead| lead.answer(Err(ReadError::TimedOut)));
         }
+        None
     }
 }
 
@@ -77,34 +70,47 @@ impl Drop for Driver {
 }
 
 /// Makes the read of a batch, for as long as one of its flights has time.
-async fn read(cache: Arc<Cache>, _turn: OwnedSemaphorePermit, leads: Vec<Lead>) {
+async fn read(cache: Arc<Cache>, turn: OwnedSemaphorePermit, leads: Vec<Lead>) {
     let now = cache.clock.monotonic();
     let mut party = Party::new(leads);
+    // The turn and the end of somebody's time may have come together.
+    party.expire(now);
+    let digests = party.digests();
+    if digests.is_empty() {
+        return;
+    }
     if !cache.breaker.admits(now) {
         party.tell_all(&Err(ReadError::Unavailable));
         return;
     }
-    party.asked(now);
-    let digests = party.digests();
+    party.set_asked_at(now);
     if digests.len() > 1 {
         cache.meter.count(Count::Batch);
     }
     // Where a row can't be read, the store can't say which: the halves are asked for by themselves, so
     // that in the end it is refused alone.
     let mut parts = vec![&digests[..]];
+    let mut turn = Some(turn);
     while let Some(part) = parts.pop() {
+        if !party.waits_for(part) {
+            continue;
+        }
         let asked = async {
             match part {
                 [digest] => cache.ask(*digest).await.map(Vec::from_iter),
                 _ => cache.ask_many(part).await,
             }
         };
-        let Some(found) = party.in_time(asked).await else {
+        let Some(found) = party.in_time(&cache.clock, asked).await else {
             cache.too_slow(now);
             return;
         };
         match cache.judged(found) {
             Ok(found) => {
+                if parts.is_empty() {
+                    // The next batch is under way while this one is told.
+                    turn.take();
+                }
                 for record in found {
                     let digest = *record.key().digest();
                     party.tell(&digest, Ok(Some(record)));

@@ -60,6 +60,16 @@ impl Lanes {
         }
     }
 
+    /// Where to wait for a turn, if none is free as it seems: by the time that one is taken it may be gone.
+    pub(super) fn way_to_wait(&self, is_known: bool) -> Option<Way> {
+        let is_free = |lane: &Lane| lane.turns.available_permits() > 0;
+        match is_known {
+            _ if is_free(&self.common) => None,
+            true => (!is_free(&self.reserved)).then_some(Way::Reserved),
+            false => Some(Way::Common),
+        }
+    }
+
     /// A turn for a read that waits by itself. A dropped wait gives its place up.
     pub(super) async fn turn_inline(&self, way: Way) -> Result<OwnedSemaphorePermit, ReadError> {
         let lane = self.lane(way);

@@ -4,11 +4,15 @@
 //! panicked or was too slow; there was no turn to be had; or the leader itself was dropped, which
 //! the drop guard calls *abandoned*.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{Flight, Landing, ReadError};
+use super::{Flight, Landing, ReadError, Way};
 use crate::{
     state::cache::{Cache, fence::Snap, slot::Slot},
     value::{clock::Monotonic, digest::TokenDigest, key::Record, meter::Count},
@@ -22,12 +26,13 @@ pub(in crate::state::cache) struct Lead {
     cache: Arc<Cache>,
     flight: Arc<Flight>,
     /// When the store was asked, which is later than when the flight began if it waited in line.
-    asked: Option<Monotonic>,
+    asked_at: Option<Monotonic>,
+    has_landed: bool,
 }
 
 impl Lead {
     pub(in crate::state::cache) fn new(cache: &Arc<Cache>, flight: Arc<Flight>) -> Self {
-        Self { cache: Arc::clone(cache), flight, asked: None }
+        Self { cache: Arc::clone(cache), flight, asked_at: None, has_landed: false }
     }
 
     pub(in crate::state::cache) fn digest(&self) -> &TokenDigest {
@@ -42,21 +47,54 @@ impl Lead {
         self.flight.began
     }
 
+    /// How much of its time is left.
+    pub(in crate::state::cache) fn time_left(&self) -> Duration {
+        self.time_left_at(self.cache.clock.monotonic())
+    }
+
+    /// How much of its time is left at `now`.
+    pub(in crate::state::cache) fn time_left_at(&self, now: Monotonic) -> Duration {
+        self.cache.store_timeout.saturating_sub(now.since(self.flight.began))
+    }
+
     /// Lands without a read, as `slot` has what it would tell.
-    pub(in crate::state::cache) fn land_with(self, slot: Arc<Slot>) {
+    pub(in crate::state::cache) fn land_with(mut self, slot: Arc<Slot>) {
         self.land(Landing::Read(slot));
     }
 
     /// Flies detached, so that a caller who gives up does not take the read along: the next one
-    /// would have to begin again. At once if a turn is free; otherwise it is read with others.
-    /// Without a runtime the leader comes back, to be flown inline.
+    /// would have to begin again. If no turn is free it waits to be read with others. Without a runtime
+    /// the leader comes back, to be flown inline.
     pub(in crate::state::cache) fn depart(self) -> Result<(), Self> {
         let Ok(runtime) = Handle::try_current() else { return Err(self) };
-        match self.cache.lanes.turn_now(self.is_known()) {
-            Ok(turn) => drop(runtime.spawn(self.fly_alone(turn))),
-            Err(way) => Arc::clone(&self.cache).stand_in_line(way, self),
+        match self.cache.lanes.way_to_wait(self.is_known()) {
+            Some(way) => self.stand_in_line(way, &runtime),
+            None => drop(runtime.spawn(self.fly())),
         }
         Ok(())
+    }
+
+    /// Like [`depart`](Self::depart), for a caller who does not wait: perhaps nobody runs the runtime
+    /// again for a long time, and until somebody does, this keeps no place that others could have.
+    pub(in crate::state::cache) fn depart_unawaited(self) -> Result<(), Self> {
+        let Ok(runtime) = Handle::try_current() else { return Err(self) };
+        drop(runtime.spawn(self.fly()));
+        Ok(())
+    }
+
+    /// On a task. Its turn is taken here and not before, as a task that nobody runs must not keep one.
+    async fn fly(mut self) {
+        match self.cache.lanes.turn_now(self.is_known()) {
+            Ok(turn) => {
+                let landing = timeout(self.time_left(), self.read(turn)).await;
+                self.land(landing.unwrap_or_else(|_| self.too_slow()));
+            }
+            Err(way) => self.stand_in_line(way, &Handle::current()),
+        }
+    }
+
+    fn stand_in_line(self, way: Way, runtime: &Handle) {
+        Arc::clone(&self.cache).stand_in_line(way, self, runtime);
     }
 
     /// Flies in the caller's own future, without timers: those need a runtime.
@@ -72,11 +110,6 @@ impl Lead {
         self.land(landing);
     }
 
-    async fn fly_alone(mut self, turn: OwnedSemaphorePermit) {
-        let landing = timeout(self.time_left(), self.read(turn)).await;
-        self.land(landing.unwrap_or_else(|_| self.too_slow()));
-    }
-
     /// Asks for this digest alone.
     async fn read(&mut self, _turn: OwnedSemaphorePermit) -> Landing {
         if self.is_late() {
@@ -87,7 +120,7 @@ impl Lead {
         if !self.cache.breaker.admits(now) {
             return Landing::Failed(ReadError::Unavailable);
         }
-        self.asked = Some(now);
+        self.asked_at = Some(now);
         let answer = self.cache.ask(self.flight.digest).await;
         if self.is_late() {
             return self.too_slow();
@@ -95,21 +128,23 @@ impl Lead {
         self.told(self.cache.judged(answer))
     }
 
-    /// Says that the store is asked, by somebody who reads for many and tells the
-    /// [answer](Self::answer), and keeps count of how that goes.
-    pub(in crate::state::cache) fn asked(&mut self, at: Monotonic) {
-        self.asked = Some(at);
+    /// Notes that the store is asked, by somebody who reads for many and tells the
+    /// [answer](Self::answer), and the breaker how that goes.
+    pub(in crate::state::cache) fn set_asked_at(&mut self, at: Monotonic) {
+        self.asked_at = Some(at);
     }
 
     /// Lands with what was told by somebody who read for many.
-    pub(in crate::state::cache) fn answer(self, answer: Answer) {
+    ///
+    /// What comes too late is not used, as somebody else may have replaced this flight: a runtime that
+    /// stood still looks at the answer before it looks at its timers.
+    pub(in crate::state::cache) fn answer(mut self, answer: Answer) {
         let landing =
             if self.is_late() { Landing::Failed(ReadError::TimedOut) } else { self.told(answer) };
         self.land(landing);
     }
 
-    /// Publishes what was told in time. What comes later publishes nothing, as somebody else may have
-    /// replaced this flight: a stalled runtime or a missing timer can cause it.
+    /// Publishes what was told in time.
     fn told(&self, answer: Answer) -> Landing {
         match answer {
             Ok(found) => {
@@ -126,44 +161,44 @@ impl Lead {
         self.cache.present.knows(&self.flight.digest)
     }
 
-    pub(in crate::state::cache) fn time_left(&self) -> Duration {
-        let flown = self.cache.clock.monotonic().since(self.flight.began);
-        self.cache.store_timeout.saturating_sub(flown)
-    }
-
-    pub(in crate::state::cache) fn is_late(&self) -> bool {
+    fn is_late(&self) -> bool {
         self.time_left().is_zero()
     }
 
     /// Of a read for itself alone.
     fn too_slow(&self) -> Landing {
-        if let Some(asked) = self.asked {
-            self.cache.too_slow(asked);
+        if let Some(asked_at) = self.asked_at {
+            self.cache.too_slow(asked_at);
         }
         Landing::Failed(ReadError::TimedOut)
     }
 
-    fn land(&self, landing: Landing) {
-        let outcome = match &landing {
-            Landing::Read(slot) if slot.record().is_some() => Count::ReadFound,
-            Landing::Read(_) => Count::ReadAbsent,
-            Landing::Failed(ReadError::TimedOut) => Count::ReadTimedOut,
-            Landing::Failed(_) => Count::ReadFailed,
-            Landing::Abandoned => Count::ReadAbandoned,
-        };
-        self.cache.flights.close(&self.flight);
-        // A flight that ended before the store was asked is no read.
-        if self.flight.land(landing)
-            && let Some(asked) = self.asked
-        {
-            self.cache.meter.read_ended(outcome, asked, &self.cache.clock);
-        }
+    /// Wakers and a recorder of metrics are others' code, and this may be part of an unwinding: if they
+    /// panic, that must neither reach the other flights of a batch nor become an abort.
+    fn land(&mut self, landing: Landing) {
+        self.has_landed = true;
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let outcome = match &landing {
+                Landing::Read(slot) if slot.record().is_some() => Count::ReadFound,
+                Landing::Read(_) => Count::ReadAbsent,
+                Landing::Failed(ReadError::TimedOut) => Count::ReadTimedOut,
+                Landing::Failed(_) => Count::ReadFailed,
+                Landing::Abandoned => Count::ReadAbandoned,
+            };
+            self.cache.flights.close(&self.flight);
+            self.flight.land(landing);
+            // A flight that ended before the store was asked is no read.
+            if let Some(asked_at) = self.asked_at {
+                self.cache.meter.read_ended(outcome, asked_at, &self.cache.clock);
+            }
+        }));
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        // Without effect if the flight has landed.
-        self.land(Landing::Abandoned);
+        if !self.has_landed {
+            self.land(Landing::Abandoned);
+        }
     }
 }

@@ -99,16 +99,15 @@ impl Flight {
         fence.is_current([self.stripe], self.snap) && now.since(self.began) < max_age
     }
 
-    /// Ends the flight, once: whatever comes later is ignored. Whether this is what ended it.
-    fn land(&self, landing: Landing) -> bool {
+    /// Ends the flight, which its leader does once.
+    fn land(&self, landing: Landing) {
         let mut state = lock(&self.state);
-        let State::Flying(waiting) = &mut *state else { return false };
+        let State::Flying(waiting) = &mut *state else { return };
         let waiting = std::mem::take(waiting);
         *state = State::Landed(landing);
         drop(state);
         // Woken without the lock, which each of them takes first.
         waiting.into_iter().for_each(|(_, waker)| waker.wake());
-        true
     }
 }
 
