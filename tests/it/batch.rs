@@ -5,7 +5,7 @@ use std::{collections::HashSet, pin::pin, sync::mpsc, time::Duration};
 use futures_util::{FutureExt as _, future::join_all, poll};
 use tokio::{runtime, task::JoinHandle, time};
 use tower_token_auth::{
-    Authenticator, AuthenticatorBuilder, KeyId, RejectionKind, Subject, TokenDigest,
+    Authenticator, AuthenticatorBuilder, KeyId, LastUsed, RejectionKind, Subject, TokenDigest,
 };
 
 use crate::support::{Decision, Fault, Scripted, ask, block_on, digest, idle, issue_with, rounds};
@@ -296,45 +296,58 @@ async fn nobody_is_read_whose_time_was_over_before() {
     assert_eq!(setup.sizes(), [1, 2, 1]);
 }
 
-/// A read ahead on a runtime that nobody runs again keeps neither a turn nor a place in line: a service
-/// may run a runtime for each thread, and those for a moment only.
+/// A read ahead on a runtime that nobody runs again keeps neither a turn nor a place in line, nor one that
+/// runs when its time is over: a service may run a runtime for each thread, and those for a moment only.
 ///
-/// Seen to fail with a turn that is taken before the task runs (the next one waits for ever), and with a
-/// place in line that is (overloaded).
+/// Seen to fail with a turn that is taken before the task runs (the next one waits for ever), with a place
+/// in line that is (overloaded), and without the look at the time in `Lead::fly` (they wait in line).
 #[test]
 #[cfg(feature = "test-util")]
 fn a_read_ahead_that_nobody_runs_keeps_nothing() {
+    let patient = |builder: AuthenticatorBuilder| {
+        builder.store_timeout(millis(60_000)).last_used(LastUsed::Off)
+    };
     // Two turns, and two places for keys that are known.
-    let (setup, clocks) = block_on(timed(|builder| builder.max_waiting(4)));
-    for n in 0..10 {
-        block_on(setup.auth.authenticate(&format!("key-{n}"))).unwrap();
+    let (setup, clocks) = block_on(timed(|builder| patient(builder.max_waiting(4))));
+    let staying = threads();
+    for n in 0..7 {
+        staying.block_on(setup.auth.authenticate(&format!("key-{n}"))).unwrap();
     }
     // From here on they are read ahead.
     clocks.0.advance(millis(9_000));
-    let quiet: Vec<_> = (0..10)
+    let quiet: Vec<_> = (0..7)
         .map(|_| runtime::Builder::new_current_thread().enable_time().build().unwrap())
         .collect();
     let read_ahead = |keys: std::ops::Range<usize>| {
         for n in keys {
             let hit = quiet[n].block_on(setup.auth.authenticate(&format!("key-{n}")));
             assert!(hit.is_ok());
+            assert_eq!(quiet[n].metrics().num_alive_tasks(), 1, "it is read ahead");
         }
     };
     read_ahead(0..4);
     assert!(block_on(setup.auth.authenticate("key-100")).is_ok());
     let before = setup.store.reads();
     setup.store.hold();
-    let staying = threads();
-    let asked = ["key-0", "key-1", "key-2"].map(|token| {
+    let ask_anew = |token: &str| {
         setup.auth.revoke(&Subject::Digest(setup.digest(token)));
         stand_in_line(&staying, &setup.auth, token.to_owned())
-    });
+    };
+    let early = ["key-0", "key-1"].map(ask_anew);
     block_on(setup.store.begun(before + 2));
-    read_ahead(4..10);
-    setup.auth.revoke(&Subject::Digest(setup.digest("key-3")));
-    let last = stand_in_line(&staying, &setup.auth, "key-3".to_owned());
+    read_ahead(4..7);
+    clocks.0.advance(millis(60_000));
+    for runtime in &quiet[4..] {
+        runtime.block_on(idle());
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+    }
+    let late = ["key-2", "key-3"].map(ask_anew);
     setup.store.release();
-    for asked in asked.into_iter().chain([last]) {
+    for asked in early {
+        let decision = staying.block_on(asked).unwrap();
+        assert_eq!(kind(&decision), Some(RejectionKind::TimedOut));
+    }
+    for asked in late {
         assert!(staying.block_on(asked).unwrap().is_ok());
     }
 }
@@ -378,24 +391,28 @@ async fn who_stands_in_line_is_told_in_time() {
 }
 
 /// A runtime that stood still sees the answer before it looks at its timers: by then others may have taken
-/// these flights' places, so that the answer counts for nobody.
+/// these flights' places, so that the answer counts for nobody, and nobody's half is asked for.
 ///
-/// Seen to fail without the look at the time in `Lead::answer` (admitted).
+/// Seen to fail without the look at the time in `Lead::answer` (admitted), and without the one for each part
+/// of a batch (halves are asked for).
 #[tokio::test(start_paused = true)]
 #[cfg(feature = "test-util")]
 async fn an_answer_that_is_seen_too_late_is_not_used() {
-    let (setup, clocks) = timed(|builder| builder).await;
-    setup.store.delay(millis(10));
-    let first = setup.ask("first").await;
-    let asked = [setup.ask("key-1").await, setup.ask("key-2").await];
-    assert!(first.await.unwrap().is_err());
-    setup.store.hold_answers();
-    time::sleep(millis(20)).await;
-    assert_eq!(setup.sizes(), [1, 2]);
-    clocks.0.advance(millis(1_000));
-    setup.store.release();
-    idle().await;
-    assert_eq!(asked.map(timed_out), [Some(true); 2]);
+    for is_garbled in [false, true] {
+        let (setup, clocks) = timed(|builder| builder).await;
+        setup.store.delay(millis(10));
+        let first = setup.ask("first").await;
+        let asked = [setup.ask("key-1").await, setup.ask("key-2").await];
+        assert!(first.await.unwrap().is_err());
+        setup.store.garble(is_garbled.then(|| setup.digest("key-1")));
+        time::sleep(millis(5)).await;
+        assert_eq!(setup.sizes(), [1, 2]);
+        clocks.0.advance(millis(1_000));
+        time::sleep(millis(10)).await;
+        idle().await;
+        assert_eq!(asked.map(timed_out), [Some(true); 2]);
+        assert_eq!(setup.sizes(), [1, 2]);
+    }
 }
 
 /// Without a runtime a turn is waited for without a timer: one that comes too late asks nothing.
@@ -457,7 +474,7 @@ async fn the_line_is_bounded() {
     }
 }
 
-/// Asks on a runtime, and comes back when the read stands in line there.
+/// Asks on a runtime of threads, and comes back when the read stands in line there, if no turn is free.
 fn stand_in_line(
     runtime: &runtime::Runtime,
     auth: &Authenticator,
@@ -488,7 +505,6 @@ fn who_is_gone_gives_the_place_up() {
     };
     let mut asked = vec![ask_on(&staying, "first")];
     block_on(setup.store.begun(1));
-    // The first in line drives it.
     asked.push(ask_on(&staying, "key-1"));
     staying.block_on(idle());
     for n in 2..=10 {

@@ -200,7 +200,7 @@ fn two_leaders_lost_are_a_failure() {
 /// I9: a leader that fails or panics, on a runtime and without, tells everybody, and nobody panics.
 /// The failed read is nobody's any more: the next caller has a read of its own.
 ///
-/// Seen to fail with `Lead::ask` that lets a panic through: the flight was taken for abandoned and
+/// Seen to fail with `Cache::ask` that lets a panic through: the flight was taken for abandoned and
 /// flown again, and without a runtime the leading caller panicked.
 #[test]
 fn a_leader_that_fails_or_panics_tells_its_followers() {

@@ -96,8 +96,8 @@ async fn a_minute_without_a_store_admits_nobody_wrongly_and_ends_within_a_second
 /// The same with a store that does not even fail: it never answers. Requests wait for at most the
 /// store timeout, then the breaker spares them that; probes are all that is under way.
 ///
-/// Seen to fail without the timeout in `Lead::depart` (nobody was answered), and without
-/// `Breaker::failed` in `Lead::too_slow` (5,832 reads).
+/// Seen to fail without the timeout in `Lead::fly` (nobody was answered), and without
+/// `Breaker::failed` in `Cache::too_slow` (5,832 reads).
 #[tokio::test(start_paused = true)]
 async fn a_minute_of_silence_is_bounded_too() {
     let setup = Setup::with(|builder| builder).await;
@@ -177,7 +177,7 @@ async fn a_flood_of_junk_refuses_no_known_key() {
 /// Junk that waited in line for longer than the store timeout says nothing about the store: it must
 /// not open the breaker on those whose turn comes.
 ///
-/// Seen to fail with `Lead::too_slow` that holds it against the store when a read was never sent, and
+/// Seen to fail with `Cache::too_slow` that holds it against the store when a read was never sent, and
 /// when it was sent with little of its time left.
 #[tokio::test(start_paused = true)]
 async fn time_spent_in_line_is_no_failure_of_the_store() {

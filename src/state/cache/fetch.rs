@@ -159,7 +159,7 @@ impl Cache {
         {
             // Without a runtime the leader comes back and is dropped; the slot then serves out its
             // time, and the next request after that reads inline.
-            drop(Lead::new(self, flight).depart_unawaited());
+            drop(Lead::new(self, flight).depart());
         }
     }
 }

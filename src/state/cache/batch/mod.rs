@@ -1,7 +1,7 @@
 //! Reads that wait for their turn, sent as one.
 //!
 //! A read that finds a turn free goes alone and at once. The others stand in line; whenever a turn
-//! comes free, the oldest takes it, and along with it those behind it, up to a bound. So nobody ever
+//! comes free, the first takes it, and along with it those behind it, up to a bound. So nobody ever
 //! waits for company: what fills a batch is that the store is slower than the requests come, and the
 //! slower it is, the more of them share a query.
 //!
@@ -12,8 +12,9 @@
 //! one snap a batch is one read like any other, and needs no such argument.
 //!
 //! # Who drives
-//! Each runtime has a line of its own, and a task on it that waits for turns: nobody depends on a
-//! runtime that may stand still while theirs goes on. That task ends in one of two ways, and nobody is
+//! Each runtime has a line of its own, and a task on it that waits for turns: nobody stands in the line of
+//! a runtime that may stand still while theirs goes on. A turn that was given to such a one, for its line
+//! or for a read that is under way on it, comes back when it goes on, or ends. That task ends in one of two ways, and nobody is
 //! left standing. *Done*: it took the last one out, and the line with it under one lock; who comes next
 //! starts another. *Cancelled*: the runtime was shut down, or the task panicked, and those in line are
 //! abandoned.
@@ -21,8 +22,9 @@
 //! # Who keeps the time
 //! A flight in line has no task and no timer of its own, which would cost more than its share of a
 //! query. It belongs to the line, then to its batch, and whoever it belongs to tells it when its time is
-//! over, or drops it: the driver looks after the oldest in line, as nobody behind it began much earlier,
-//! and a batch after the oldest of those that it has not told yet.
+//! over, or drops it: the driver looks after the first in line, and a batch after the oldest of those that
+//! it has not told yet. Whose task was long in coming may stand behind younger ones, and is told with
+//! them; those who wait for it have given it up by then (`Cache::wait`).
 
 mod party;
 mod query;
@@ -53,7 +55,7 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct State {
-    /// By runtime, oldest first. Invariant: none of them is empty, and each has a task on its runtime that
+    /// By runtime, in the order in which they came. Invariant: none of them is empty, and each has a task on its runtime that
     /// drives it, or is about to have one: whoever opened it sees to that.
     lines: HashMap<Id, VecDeque<Lead>>,
     /// How many wait in all of them.
@@ -86,14 +88,14 @@ impl Line {
         Ok(line.len() == 1)
     }
 
-    /// When the oldest began, and how much of its time is left.
-    fn oldest(&self, runtime: Id) -> Option<(Monotonic, Duration)> {
+    /// When the first in line began, and how much of its time is left.
+    fn first(&self, runtime: Id) -> Option<(Monotonic, Duration)> {
         let state = lock(&self.state);
-        let oldest = state.lines.get(&runtime)?.front()?;
-        Some((oldest.began(), oldest.time_left()))
+        let first = state.lines.get(&runtime)?.front()?;
+        Some((first.began(), first.time_left()))
     }
 
-    /// Takes out who goes with the next turn: the oldest, and those behind it that have its snap.
+    /// Takes out who goes with the next turn: the first, and those behind it that have its snap.
     fn depart(&self, runtime: Id) -> Taken {
         self.take(runtime, |line| {
             let snap = line.front().map(Lead::snap);
@@ -101,13 +103,13 @@ impl Line {
         })
     }
 
-    /// Takes out the oldest as far as they began at `began` or before it, or have no time left.
+    /// Takes out the first as far as they began at `began` or before it, or have no time left.
     fn expire(&self, runtime: Id, began: Monotonic, now: Monotonic) -> Taken {
         let is_late = |lead: &&Lead| lead.began() <= began || lead.time_left_at(now).is_zero();
         self.take(runtime, |line| line.iter().take_while(is_late).count())
     }
 
-    /// Takes out as many of the oldest as `count` says.
+    /// Takes out as many of the first as `count` says.
     fn take(&self, runtime: Id, count: impl FnOnce(&VecDeque<Lead>) -> usize) -> Taken {
         let mut state = lock(&self.state);
         let Some(line) = state.lines.get_mut(&runtime) else {

@@ -71,15 +71,18 @@ impl Party {
         self.tell_late(|lead| lead.time_left_at(now).is_zero());
     }
 
-    /// What `asked` comes to. Each of the party is told when its own time is over; `None` once that was
-    /// the last of them.
+    /// What is told of a `part` of their digests. Each of the party is told when its own time is over;
+    /// `None` once that was the last of those who wait for the part.
     pub(super) async fn in_time<T>(
         &mut self,
         clock: &Clock,
+        part: &[TokenDigest],
         asked: impl Future<Output = T>,
     ) -> Option<T> {
         let mut asked = pin!(asked);
-        while let Some(oldest) = self.left().min_by_key(|lead| lead.began()) {
+        while self.waits_for(part)
+            && let Some(oldest) = self.left().min_by_key(|lead| lead.began())
+        {
             let (began, left) = (oldest.began(), oldest.time_left());
             if let Ok(told) = timeout(left, &mut asked).await {
                 return Some(told);

@@ -8,9 +8,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{super::flight::Way, Taken, party::Party};
+use super::{Taken, party::Party};
 use crate::{
-    state::cache::{Cache, ReadError, flight::Lead},
+    state::cache::{
+        Cache, ReadError,
+        flight::{Lead, Way},
+    },
     value::meter::Count,
 };
 
@@ -47,7 +50,7 @@ impl Driver {
         let line = cache.lanes.line(self.way);
         let mut turn = pin!(cache.lanes.turn_for(self.way));
         while !self.is_done {
-            let (began, left) = line.oldest(self.runtime)?;
+            let (began, left) = line.first(self.runtime)?;
             if let Ok(turn) = timeout(left, &mut turn).await {
                 return Some(turn);
             }
@@ -71,9 +74,9 @@ impl Drop for Driver {
 
 /// Makes the read of a batch, for as long as one of its flights has time.
 async fn read(cache: Arc<Cache>, turn: OwnedSemaphorePermit, leads: Vec<Lead>) {
-    let now = cache.clock.monotonic();
     let mut party = Party::new(leads);
     // The turn and the end of somebody's time may have come together.
+    let now = cache.clock.monotonic();
     party.expire(now);
     let digests = party.digests();
     if digests.is_empty() {
@@ -92,6 +95,8 @@ async fn read(cache: Arc<Cache>, turn: OwnedSemaphorePermit, leads: Vec<Lead>) {
     let mut parts = vec![&digests[..]];
     let mut turn = Some(turn);
     while let Some(part) = parts.pop() {
+        let now = cache.clock.monotonic();
+        party.expire(now);
         if !party.waits_for(part) {
             continue;
         }
@@ -101,14 +106,14 @@ async fn read(cache: Arc<Cache>, turn: OwnedSemaphorePermit, leads: Vec<Lead>) {
                 _ => cache.ask_many(part).await,
             }
         };
-        let Some(found) = party.in_time(&cache.clock, asked).await else {
+        let Some(found) = party.in_time(&cache.clock, part, asked).await else {
             cache.too_slow(now);
-            return;
+            continue;
         };
         match cache.judged(found) {
             Ok(found) => {
                 if parts.is_empty() {
-                    // The next batch is under way while this one is told.
+                    // The next batch can begin while this one is told.
                     turn.take();
                 }
                 for record in found {

@@ -60,14 +60,13 @@ impl Lanes {
         }
     }
 
-    /// Where to wait for a turn, if none is free as it seems: by the time that one is taken it may be gone.
+    /// Where to wait, if no turn seems free; one that seems free may be gone when it is taken.
     pub(super) fn way_to_wait(&self, is_known: bool) -> Option<Way> {
         let is_free = |lane: &Lane| lane.turns.available_permits() > 0;
-        match is_known {
-            _ if is_free(&self.common) => None,
-            true => (!is_free(&self.reserved)).then_some(Way::Reserved),
-            false => Some(Way::Common),
+        if is_free(&self.common) || (is_known && is_free(&self.reserved)) {
+            return None;
         }
+        Some(if is_known { Way::Reserved } else { Way::Common })
     }
 
     /// A turn for a read that waits by itself. A dropped wait gives its place up.

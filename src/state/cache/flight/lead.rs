@@ -4,15 +4,15 @@
 //! panicked or was too slow; there was no turn to be had; or the leader itself was dropped, which
 //! the drop guard calls *abandoned*.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::OwnedSemaphorePermit,
+    time::timeout,
 };
 
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
-
-use super::{Flight, Landing, ReadError, Way};
+use super::{Flight, Landing, ReadError, Way, others};
 use crate::{
     state::cache::{Cache, fence::Snap, slot::Slot},
     value::{clock::Monotonic, digest::TokenDigest, key::Record, meter::Count},
@@ -67,23 +67,22 @@ impl Lead {
     /// the leader comes back, to be flown inline.
     pub(in crate::state::cache) fn depart(self) -> Result<(), Self> {
         let Ok(runtime) = Handle::try_current() else { return Err(self) };
+        // A runtime of one thread runs its tasks while somebody runs it, which may be never again: until
+        // then a read of its must keep neither a turn nor a place.
+        let runs_by_itself = runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
         match self.cache.lanes.way_to_wait(self.is_known()) {
-            Some(way) => self.stand_in_line(way, &runtime),
-            None => drop(runtime.spawn(self.fly())),
+            Some(way) if runs_by_itself => self.stand_in_line(way, &runtime),
+            _ => drop(runtime.spawn(self.fly())),
         }
         Ok(())
     }
 
-    /// Like [`depart`](Self::depart), for a caller who does not wait: perhaps nobody runs the runtime
-    /// again for a long time, and until somebody does, this keeps no place that others could have.
-    pub(in crate::state::cache) fn depart_unawaited(self) -> Result<(), Self> {
-        let Ok(runtime) = Handle::try_current() else { return Err(self) };
-        drop(runtime.spawn(self.fly()));
-        Ok(())
-    }
-
-    /// On a task. Its turn is taken here and not before, as a task that nobody runs must not keep one.
+    /// On a task. Its turn is taken here and not before, as a task that does not run must not keep one.
     async fn fly(mut self) {
+        if self.is_late() {
+            // The task was long in coming.
+            return self.land(Landing::Failed(ReadError::TimedOut));
+        }
         match self.cache.lanes.turn_now(self.is_known()) {
             Ok(turn) => {
                 let landing = timeout(self.time_left(), self.read(turn)).await;
@@ -173,25 +172,21 @@ impl Lead {
         Landing::Failed(ReadError::TimedOut)
     }
 
-    /// Wakers and a recorder of metrics are others' code, and this may be part of an unwinding: if they
-    /// panic, that must neither reach the other flights of a batch nor become an abort.
     fn land(&mut self, landing: Landing) {
         self.has_landed = true;
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            let outcome = match &landing {
-                Landing::Read(slot) if slot.record().is_some() => Count::ReadFound,
-                Landing::Read(_) => Count::ReadAbsent,
-                Landing::Failed(ReadError::TimedOut) => Count::ReadTimedOut,
-                Landing::Failed(_) => Count::ReadFailed,
-                Landing::Abandoned => Count::ReadAbandoned,
-            };
-            self.cache.flights.close(&self.flight);
-            self.flight.land(landing);
-            // A flight that ended before the store was asked is no read.
-            if let Some(asked_at) = self.asked_at {
-                self.cache.meter.read_ended(outcome, asked_at, &self.cache.clock);
-            }
-        }));
+        let outcome = match &landing {
+            Landing::Read(slot) if slot.record().is_some() => Count::ReadFound,
+            Landing::Read(_) => Count::ReadAbsent,
+            Landing::Failed(ReadError::TimedOut) => Count::ReadTimedOut,
+            Landing::Failed(_) => Count::ReadFailed,
+            Landing::Abandoned => Count::ReadAbandoned,
+        };
+        self.cache.flights.close(&self.flight);
+        self.flight.land(landing);
+        // A flight that ended before the store was asked is no read.
+        if let Some(asked_at) = self.asked_at {
+            others(|| self.cache.meter.read_ended(outcome, asked_at, &self.cache.clock));
+        }
     }
 }
 

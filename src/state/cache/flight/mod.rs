@@ -11,7 +11,12 @@ mod lanes;
 mod lead;
 mod wait;
 
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
 
 use slab::Slab;
 use tokio::runtime::Handle;
@@ -107,8 +112,14 @@ impl Flight {
         *state = State::Landed(landing);
         drop(state);
         // Woken without the lock, which each of them takes first.
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        waiting.into_iter().for_each(|(_, waker)| others(|| waker.wake()));
     }
+}
+
+/// Runs what is not ours: a waker, or a recorder of metrics. Flights end one after the other here, perhaps
+/// in an unwinding: a panic of one must neither keep the next one up nor become an abort.
+fn others(code: impl FnOnce()) {
+    drop(catch_unwind(AssertUnwindSafe(code)));
 }
 
 /// The flight that newcomers may join, by digest: at most one each.
