@@ -1,6 +1,15 @@
 //! Reads that wait for their turn travel in one query, and what becomes of them when that fails.
 
-use std::{collections::HashSet, pin::pin, sync::mpsc, time::Duration};
+use std::{
+    collections::HashSet,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, future::join_all, poll};
 use tokio::{runtime, task::JoinHandle, time};
@@ -489,6 +498,40 @@ fn stand_in_line(
     });
     standing.recv().unwrap();
     asked
+}
+
+/// Whoever is turned away and asks again at once, without a pause, does not keep a thread to itself.
+///
+/// Seen to fail without `cooperative` in `Cache::wait`: the other task never runs.
+#[test]
+fn who_is_turned_away_lets_others_go_on() {
+    let threads = threads();
+    // One turn and one place for keys that are not known.
+    let setup = threads.block_on(Setup::with(|builder| builder.max_waiting(2)));
+    setup.store.hold();
+    let auth = setup.auth.clone();
+    let first = threads.spawn(async move { auth.authenticate("key-1").await });
+    block_on(setup.store.begun(1));
+    let second = stand_in_line(&threads, &setup.auth, "key-2".to_owned());
+    let (auth, over) = (setup.auth.clone(), Arc::new(AtomicBool::new(false)));
+    let turned_away = threads.spawn({
+        let over = Arc::clone(&over);
+        async move {
+            while !over.load(Ordering::SeqCst) {
+                let decision = auth.authenticate("key-3").await;
+                assert_eq!(kind(&decision), Some(RejectionKind::Overloaded));
+            }
+        }
+    });
+    let (other, others_turn) = mpsc::channel();
+    threads.spawn(async move { other.send(()) });
+    let came = others_turn.recv_timeout(Duration::from_secs(30));
+    over.store(true, Ordering::SeqCst);
+    came.expect("the other task runs");
+    threads.block_on(turned_away).unwrap();
+    setup.store.release();
+    assert!(threads.block_on(first).unwrap().is_ok());
+    assert!(threads.block_on(second).unwrap().is_ok());
 }
 
 /// A runtime that is shut down takes those of its reads out of the line that wait there.

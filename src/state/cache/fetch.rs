@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, task::coop::cooperative, time::timeout};
 
 use super::{
     Cache, ReadError, Slot,
@@ -148,7 +148,8 @@ impl Cache {
         // says so itself before anybody takes the flight for lost.
         let limit = self.store_timeout + self.store_timeout / 8;
         let left = limit.saturating_sub(self.clock.monotonic().since(flight.began()));
-        timeout(left, landing).await.ok()
+        // Who is turned away is told at once, and lets others go on before asking again without a pause.
+        timeout(left, cooperative(landing)).await.ok()
     }
 
     /// Reads a slot anew in the background, if nobody does already and there is a runtime for it.
