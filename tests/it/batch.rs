@@ -14,7 +14,7 @@ use std::{
 use futures_util::{FutureExt as _, future::join_all, poll};
 use tokio::{runtime, task::JoinHandle, time};
 use tower_token_auth::{
-    Authenticator, AuthenticatorBuilder, KeyId, LastUsed, RejectionKind, Subject, TokenDigest,
+    Authenticator, AuthenticatorBuilder, KeyId, RejectionKind, Subject, TokenDigest,
 };
 
 use crate::support::{Decision, Fault, Scripted, ask, block_on, digest, idle, issue_with, rounds};
@@ -314,7 +314,7 @@ async fn nobody_is_read_whose_time_was_over_before() {
 #[cfg(feature = "test-util")]
 fn a_read_ahead_that_nobody_runs_keeps_nothing() {
     let patient = |builder: AuthenticatorBuilder| {
-        builder.store_timeout(millis(60_000)).last_used(LastUsed::Off)
+        builder.store_timeout(millis(60_000)).last_used(tower_token_auth::LastUsed::Off)
     };
     // Two turns, and two places for keys that are known.
     let (setup, clocks) = block_on(timed(|builder| patient(builder.max_waiting(4))));
