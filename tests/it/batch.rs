@@ -507,7 +507,8 @@ fn stand_in_line(
 fn who_is_turned_away_lets_others_go_on() {
     let threads = threads();
     // One turn and one place for keys that are not known.
-    let setup = threads.block_on(Setup::with(|builder| builder.max_waiting(2)));
+    let patient = |builder: AuthenticatorBuilder| builder.store_timeout(Duration::from_secs(60));
+    let setup = threads.block_on(Setup::with(|builder| patient(builder.max_waiting(2))));
     setup.store.hold();
     let auth = setup.auth.clone();
     let first = threads.spawn(async move { auth.authenticate("key-1").await });
@@ -540,7 +541,8 @@ fn who_is_turned_away_lets_others_go_on() {
 #[test]
 fn who_is_gone_gives_the_place_up() {
     let (ending, staying) = (threads(), threads());
-    let setup = staying.block_on(Setup::with(|builder| builder.max_waiting(20)));
+    let patient = |builder: AuthenticatorBuilder| builder.store_timeout(Duration::from_secs(60));
+    let setup = staying.block_on(Setup::with(|builder| patient(builder.max_waiting(20))));
     setup.store.hold();
     let ask_on = |runtime: &runtime::Runtime, token: &str| {
         let (auth, token) = (setup.auth.clone(), token.to_owned());

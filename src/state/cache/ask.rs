@@ -30,7 +30,7 @@ impl Cache {
         caught(|| self.store.find_many(digests)).await
     }
 
-    /// What an answer that came in time tells callers, and the breaker.
+    /// What an answer tells callers, and the breaker.
     pub(super) fn judged<T>(&self, answer: Result<T, Trouble>) -> Result<T, ReadError> {
         let trouble = match answer {
             Ok(told) => {

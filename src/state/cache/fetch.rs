@@ -148,7 +148,8 @@ impl Cache {
         // says so itself before anybody takes the flight for lost.
         let limit = self.store_timeout + self.store_timeout / 8;
         let left = limit.saturating_sub(self.clock.monotonic().since(flight.began()));
-        // Who is turned away is told at once, and lets others go on before asking again without a pause.
+        // Who is turned away is told at once. It counts against the task's budget, so that one that asks again
+        // without a pause lets others go on in the end.
         timeout(left, cooperative(landing)).await.ok()
     }
 

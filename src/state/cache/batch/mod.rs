@@ -12,19 +12,19 @@
 //! one snap a batch is one read like any other, and needs no such argument.
 //!
 //! # Who drives
-//! Each runtime has a line of its own, and a task on it that waits for turns: nobody stands in the line of
-//! a runtime that may stand still while theirs goes on. A turn that was given to such a one, for its line
-//! or for a read that is under way on it, comes back when it goes on, or ends. That task ends in one of two ways, and nobody is
-//! left standing. *Done*: it took the last one out, and the line with it under one lock; who comes next
-//! starts another. *Cancelled*: the runtime was shut down, or the task panicked, and those in line are
-//! abandoned.
+//! Each runtime has a line of its own, and a task on it that waits for turns: nobody stands in the line
+//! of a runtime that may stand still while theirs goes on. The driving task ends in one of two ways, and
+//! nobody is left standing. *Done*: it took the last one out, and the line with it under one lock; who
+//! comes next starts another. *Cancelled*: the runtime was shut down, or the task panicked, and those in
+//! line are abandoned. A turn that was given to a runtime which stands still, for its line or for a read
+//! that is under way on it, comes back when it goes on or ends.
 //!
 //! # Who keeps the time
 //! A flight in line has no task and no timer of its own, which would cost more than its share of a
 //! query. It belongs to the line, then to its batch, and whoever it belongs to tells it when its time is
 //! over, or drops it: the driver looks after the first in line, and a batch after the oldest of those that
-//! it has not told yet. Whose task was long in coming may stand behind younger ones, and is told with
-//! them; those who wait for it have given it up by then (`Cache::wait`).
+//! it has not told yet. Whose task was long in coming may stand behind younger ones and be told with them;
+//! who waits for it gives it up an eighth of the time later (`Cache::wait`).
 
 mod party;
 mod query;
@@ -55,8 +55,8 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct State {
-    /// By runtime, in the order in which they came. Invariant: none of them is empty, and each has a task on its runtime that
-    /// drives it, or is about to have one: whoever opened it sees to that.
+    /// By runtime, in the order in which they came. Invariant: none of them is empty, and each has a task
+    /// on its runtime that drives it, or is about to have one: whoever opened it sees to that.
     lines: HashMap<Id, VecDeque<Lead>>,
     /// How many wait in all of them.
     waiting: usize,

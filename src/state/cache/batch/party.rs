@@ -71,7 +71,7 @@ impl Party {
         self.tell_late(|lead| lead.time_left_at(now).is_zero());
     }
 
-    /// What is told of a `part` of their digests. Each of the party is told when its own time is over;
+    /// What `asked` tells of a `part` of their digests. Each of the party is told when its own time is over;
     /// `None` once that was the last of those who wait for the part.
     pub(super) async fn in_time<T>(
         &mut self,

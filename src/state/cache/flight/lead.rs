@@ -67,8 +67,8 @@ impl Lead {
     /// the leader comes back, to be flown inline.
     pub(in crate::state::cache) fn depart(self) -> Result<(), Self> {
         let Ok(runtime) = Handle::try_current() else { return Err(self) };
-        // A runtime of one thread runs its tasks while somebody runs it, which may be never again: until
-        // then a read of its must keep neither a turn nor a place.
+        // A current-thread runtime runs its tasks while somebody runs it, which may be never again: until
+        // then its read must hold neither a turn nor a place.
         let runs_by_itself = runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
         match self.cache.lanes.way_to_wait(self.is_known()) {
             Some(way) if runs_by_itself => self.stand_in_line(way, &runtime),
@@ -80,8 +80,8 @@ impl Lead {
     /// On a task. Its turn is taken here and not before, as a task that does not run must not keep one.
     async fn fly(mut self) {
         if self.is_late() {
-            // The task was long in coming.
-            return self.land(Landing::Failed(ReadError::TimedOut));
+            // The task was long in coming, and nothing was asked: it is abandoned, and who waits asks anew.
+            return;
         }
         match self.cache.lanes.turn_now(self.is_known()) {
             Ok(turn) => {
@@ -112,7 +112,7 @@ impl Lead {
     /// Asks for this digest alone.
     async fn read(&mut self, _turn: OwnedSemaphorePermit) -> Landing {
         if self.is_late() {
-            // Its turn came too late: by now nobody waits for the answer.
+            // Its turn came too late: by now the answer would not be used.
             return Landing::Failed(ReadError::TimedOut);
         }
         let now = self.cache.clock.monotonic();

@@ -117,7 +117,7 @@ impl Flight {
 }
 
 /// Runs what is not ours: a waker, or a recorder of metrics. Flights end one after the other here, perhaps
-/// in an unwinding: a panic of one must neither keep the next one up nor become an abort.
+/// in an unwinding: a panic of one must neither hold the next one up nor become an abort.
 fn others(code: impl FnOnce()) {
     drop(catch_unwind(AssertUnwindSafe(code)));
 }
