@@ -638,6 +638,18 @@ fn a_runtime_that_stands_still_holds_up_no_other_line() {
     drop(still);
 }
 
+/// Asks until it is told something of the key. In a cache of one key what is read may be evicted, and ended
+/// with that, before whoever waits has looked; four times in a row, and it is refused with 503.
+async fn decided(auth: &Authenticator, token: &str) -> Option<RejectionKind> {
+    for _ in 0..100 {
+        match kind(&auth.authenticate(token).await) {
+            Some(RejectionKind::StoreUnavailable) => {}
+            told => return told,
+        }
+    }
+    panic!("nothing was told in a hundred tries");
+}
+
 /// I1 with reads that travel together: 200,000 changes with `TOKEN_AUTH_FULL=1`, otherwise 2,000,
 /// among authentications of many keys that wait for one turn.
 ///
@@ -680,7 +692,7 @@ fn of_many_keys_in_batches_none_is_admitted_after_its_revocation() {
             setup.auth.keys().activate(ids[n]).await.unwrap();
             // A key that is in use when it is revoked, every other time.
             if race % 2 == 0 {
-                assert!(setup.auth.authenticate(&token).await.is_ok(), "at {race}");
+                assert_eq!(decided(&setup.auth, &token).await, None, "at {race}");
             }
         }
         noise.iter().for_each(JoinHandle::abort);
