@@ -361,6 +361,31 @@ fn a_read_ahead_that_nobody_runs_keeps_nothing() {
     }
 }
 
+/// A task that was so long in coming that its read has no time left says nothing of the store, which was never
+/// asked: who waits for it elsewhere reads anew.
+///
+/// Seen to fail with such a read told as timed out.
+#[test]
+#[cfg(feature = "test-util")]
+fn a_task_that_comes_too_late_leaves_the_read_to_others() {
+    let patient = |builder: AuthenticatorBuilder| builder.store_timeout(millis(2_000));
+    let (setup, clocks) = block_on(timed(patient));
+    let quiet = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut leader = pin!(setup.auth.authenticate("key-1"));
+    {
+        let _inside = quiet.enter();
+        assert!(block_on(async { poll!(&mut leader) }).is_pending());
+    }
+    clocks.0.advance(millis(1_900));
+    let staying = threads();
+    let follower = stand_in_line(&staying, &setup.auth, "key-1".to_owned());
+    assert_eq!(setup.store.reads(), 0);
+    clocks.0.advance(millis(100));
+    quiet.block_on(idle());
+    assert!(staying.block_on(follower).unwrap().is_ok());
+    assert_eq!(setup.store.reads(), 1);
+}
+
 /// Whoever stands in line is told when the time is over, however long the turns are taken, and leaves
 /// the place to others.
 ///

@@ -444,7 +444,7 @@ async fn a_recorder_that_panics_is_left_alone_for_a_minute() {
 /// A recorder that panics at each read: whoever shares a query is answered all the same, and a runtime may
 /// end with a query under way, where each of its reads is dropped in the unwinding of the one before.
 ///
-/// Seen to fail without `others` in `Lead::land`: the process aborts.
+/// Seen to fail without `contain_panic` in `Lead::land`: the process aborts.
 #[test]
 fn a_recorder_that_panics_spoils_no_batch() {
     let panicked = Arc::new(AtomicUsize::new(0));

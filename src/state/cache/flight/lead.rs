@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Flight, Landing, ReadError, Way, others};
+use super::{Flight, Landing, ReadError, Way, contain_panic};
 use crate::{
     state::cache::{Cache, fence::Snap, slot::Slot},
     value::{clock::Monotonic, digest::TokenDigest, key::Record, meter::Count},
@@ -185,7 +185,7 @@ impl Lead {
         self.flight.land(landing);
         // A flight that ended before the store was asked is no read.
         if let Some(asked_at) = self.asked_at {
-            others(|| self.cache.meter.read_ended(outcome, asked_at, &self.cache.clock));
+            contain_panic(|| self.cache.meter.read_ended(outcome, asked_at, &self.cache.clock));
         }
     }
 }

@@ -112,13 +112,13 @@ impl Flight {
         *state = State::Landed(landing);
         drop(state);
         // Woken without the lock, which each of them takes first.
-        waiting.into_iter().for_each(|(_, waker)| others(|| waker.wake()));
+        waiting.into_iter().for_each(|(_, waker)| contain_panic(|| waker.wake()));
     }
 }
 
 /// Runs what is not ours: a waker, or a recorder of metrics. Flights end one after the other here, perhaps
 /// in an unwinding: a panic of one must neither hold the next one up nor become an abort.
-fn others(code: impl FnOnce()) {
+fn contain_panic(code: impl FnOnce()) {
     drop(catch_unwind(AssertUnwindSafe(code)));
 }
 
